@@ -1,0 +1,82 @@
+/* The kernels: everything that runs once a pixel and channel, as one table of functions for each
+ * instruction set.
+ *
+ * All of them work on planes: `channels` runs of `pixels` floats, `pitch` floats from one channel to the
+ * next. A run has no shape; only the depthwise convolution knows rows. Pointers are aligned to floats, best
+ * to MIRL_ALIGN bytes. Kernels that say "padded" may read and write up to the next multiple of MIRL_PAD
+ * pixels (what lies there has to be finite and becomes meaningless). No kernel allocates, fails or keeps
+ * state; inputs and outputs do not overlap unless said.
+ */
+#ifndef MIRL_CORE_KERNELS_KERNELS_H
+#define MIRL_CORE_KERNELS_KERNELS_H
+
+#include "mirl.h"
+
+enum {
+    MIRL_ALIGN = 64, ///< bytes
+    MIRL_PAD = 16,   ///< floats in the widest vector
+};
+
+/** n rounded up to a multiple of MIRL_PAD. */
+static inline size_t mirl_padded(size_t n) {
+    return (n + MIRL_PAD - 1) / MIRL_PAD * MIRL_PAD;
+}
+
+/** n rounded up to an odd multiple of MIRL_PAD: a pitch whose channels do not fall on the same cache sets. */
+static inline size_t mirl_pitch(size_t n) {
+    return mirl_padded(n) | MIRL_PAD;
+}
+
+/** The values of a matrix [rows, columns] that are not zero, in the order in which the product walks them:
+ * columns are cut into blocks whose inputs stay in the first-level cache; within a block row by row. */
+typedef struct mirl_sparse {
+    int rows, columns, blocks;
+    uint32_t *start;  ///< [blocks * rows + 1]: where each block's rows begin in column and value
+    uint16_t *column; ///< rising within a row of a block
+    float *value;
+} mirl_sparse;
+
+typedef struct mirl_kernels {
+    const char *name; ///< "avx512", "avx2", "portable", "plain"
+    int lanes;        ///< floats in a vector
+
+    /** out[r][p] (+)= sum over k of w[r][k] * in[k][p]. Padded. `add`: to what out holds. */
+    void (*sparse_product)(const mirl_sparse *w, const float *in, size_t in_pitch, float *out,
+                           size_t out_pitch, size_t pixels, bool add);
+
+    /** The same with a dense w of `rows` rows, row_pitch floats apart. */
+    void (*dense_product)(const float *w, size_t row_pitch, int rows, int columns, const float *in,
+                          size_t in_pitch, float *out, size_t out_pitch, size_t pixels, bool add);
+
+    /** out[p][c] = in[c][p]; exact sizes, out's rows are out_pitch floats apart. */
+    void (*transpose)(const float *in, size_t in_pitch, int channels, size_t pixels, float *out,
+                      size_t out_pitch);
+
+    /** Each pixel over its channels: out = (in - mean) / sqrt(variance + 1e-5) * weight + bias with the
+     * biased variance. In place allowed. Padded. */
+    void (*norm)(const float *in, size_t in_pitch, const float *weight, const float *bias, int channels,
+                 float *out, size_t out_pitch, size_t pixels);
+
+    /** One channel's 3x3 convolution: out[y][x] = sum of w[3*i+j] * in[y+i][x+j] for y < rows, x < width.
+     * `in` has rows + 2 rows of in_row floats, in_row >= width + 2, and MIRL_PAD more readable floats behind
+     * the last. `out` has rows out_row >= width floats apart. Exact sizes. */
+    void (*depthwise)(const float *w, const float *in, size_t in_row, float *out, size_t out_row, int rows,
+                      size_t width);
+
+    /** gate[i] = gelu(gate[i]) * value[i], gelu(x) = x/2 * (1 + erf(x/sqrt 2)); erf to 2e-7. Padded. */
+    void (*gate)(float *gate, const float *value, size_t count);
+
+    /** sum of x[i]^2 over i < count. */
+    float (*sum_of_squares)(const float *x, size_t count);
+} mirl_kernels;
+
+/** The fastest table this processor runs. */
+const mirl_kernels *mirl_kernels_best(void);
+
+/** A table by name, NULL if this processor or build does not have it. */
+const mirl_kernels *mirl_kernels_find(const char *name);
+
+/** All tables that run here, fastest first, "plain" last; NULL-terminated. Static storage. */
+const mirl_kernels *const *mirl_kernels_all(void);
+
+#endif

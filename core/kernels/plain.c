@@ -1,0 +1,80 @@
+/* The kernels in plain C: what every other table is tested against. */
+#include <math.h>
+
+#include "kernels/tables.h"
+
+static void sparse_product(const mirl_sparse *w, const float *in, size_t in_pitch, float *out,
+                           size_t out_pitch, size_t pixels, bool add) {
+    const uint32_t *start = w->start;
+    for (int block = 0; block < w->blocks; block++)
+        for (int r = 0; r < w->rows; r++, start++)
+            for (size_t p = 0; p < pixels; p++) {
+                float sum = add || block > 0 ? out[r * out_pitch + p] : 0;
+                for (uint32_t k = start[0]; k < start[1]; k++)
+                    sum += w->value[k] * in[w->column[k] * in_pitch + p];
+                out[r * out_pitch + p] = sum;
+            }
+}
+
+static void dense_product(const float *w, size_t row_pitch, int rows, int columns, const float *in,
+                          size_t in_pitch, float *out, size_t out_pitch, size_t pixels, bool add) {
+    for (int r = 0; r < rows; r++)
+        for (size_t p = 0; p < pixels; p++) {
+            float sum = add ? out[r * out_pitch + p] : 0;
+            for (int k = 0; k < columns; k++)
+                sum += w[r * row_pitch + k] * in[k * in_pitch + p];
+            out[r * out_pitch + p] = sum;
+        }
+}
+
+static void transpose(const float *in, size_t in_pitch, int channels, size_t pixels, float *out,
+                      size_t out_pitch) {
+    for (int c = 0; c < channels; c++)
+        for (size_t p = 0; p < pixels; p++)
+            out[p * out_pitch + c] = in[c * in_pitch + p];
+}
+
+static void norm(const float *in, size_t in_pitch, const float *weight, const float *bias, int channels,
+                 float *out, size_t out_pitch, size_t pixels) {
+    for (size_t p = 0; p < pixels; p++) {
+        float mean = 0, variance = 0;
+        for (int c = 0; c < channels; c++)
+            mean += in[c * in_pitch + p];
+        mean /= (float)channels;
+        for (int c = 0; c < channels; c++) {
+            float difference = in[c * in_pitch + p] - mean;
+            variance += difference * difference;
+        }
+        float scale = 1 / sqrtf(variance / (float)channels + 1e-5f);
+        for (int c = 0; c < channels; c++)
+            out[c * out_pitch + p] = (in[c * in_pitch + p] - mean) * scale * weight[c] + bias[c];
+    }
+}
+
+static void depthwise(const float *w, const float *in, size_t in_row, float *out, size_t out_row, int rows,
+                      size_t width) {
+    for (int y = 0; y < rows; y++)
+        for (size_t x = 0; x < width; x++) {
+            float sum = 0;
+            for (int i = 0; i < 3; i++)
+                for (int j = 0; j < 3; j++)
+                    sum += w[3 * i + j] * in[(y + i) * in_row + x + j];
+            out[y * out_row + x] = sum;
+        }
+}
+
+static void gate(float *gate, const float *value, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        gate[i] = (float)(0.5 * gate[i] * (1 + erf(gate[i] * 0.70710678118654752)) * value[i]);
+}
+
+static float sum_of_squares(const float *x, size_t count) {
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += (double)x[i] * x[i];
+    return (float)sum;
+}
+
+const mirl_kernels mirl_kernels_plain = {
+    "plain", 1, sparse_product, dense_product, transpose, norm, depthwise, gate, sum_of_squares,
+};
