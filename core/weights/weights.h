@@ -48,7 +48,7 @@ size_t mirl_weights_row(const mirl_weights *weights, int layer, int row, uint16_
  * layer.count floats. Every convolution or linear weight is stored sparse or dense, whichever is smaller, as
  * `type`; all other layers are dense f32. `metadata` is a JSON object whose values are strings (may be NULL);
  * "config" in it is replaced by the graph's configuration. */
-mirl_status mirl_weights_write(const char *path, const mirl_graph *graph, float *const *values, mirl_type type,
-                               const char *metadata, mirl_error *error);
+mirl_status mirl_weights_write(const char *path, const mirl_graph *graph, float *const *values,
+                               mirl_type type, const char *metadata, mirl_error *error);
 
 #endif

@@ -1,0 +1,22 @@
+/* Small networks with made-up values, for the tests of the weights files. */
+#ifndef MIRL_TESTS_WEIGHTS_FIXTURES_H
+#define MIRL_TESTS_WEIGHTS_FIXTURES_H
+
+#include "weights/weights.h"
+
+/** The smallest configuration with all its heads different: 15,431 parameters. */
+mirl_config small_config(void);
+
+/** One array a layer: uniform in ±1/16, and each value of a convolution or linear weight is zero with
+ * probability `sparsity`. Repeatable. Free with free_values(). */
+float **make_values(const mirl_graph *graph, double sparsity);
+void free_values(const mirl_graph *graph, float **values);
+
+/** A path in a new folder of its own; the folder goes with remove_scratch(). */
+char *scratch_path(const char *name);
+void remove_scratch(char *path);
+
+/** Reads a whole file; the test fails if it cannot. Free with free(). */
+uint8_t *read_whole(const char *path, size_t *size);
+
+#endif
