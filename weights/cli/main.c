@@ -1,0 +1,48 @@
+/* The program `mirl`: a table of commands. */
+#include "commands.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct command {
+    const char *name;
+    const char *summary;
+    int (*run)(int argc, char **argv);
+} command;
+
+static const command commands[] = {
+    {"info", "say what a weights file is and what it costs", command_info},
+    {"convert", "make a weights file from a checkpoint or another weights file", command_convert},
+};
+
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_help(FILE *to) {
+    fprintf(to,
+            "usage: mirl COMMAND ...\n\nRestores degraded photographs with sparse networks.\n\ncommands:\n");
+    for (int i = 0; i < COMMANDS; i++)
+        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    fprintf(to, "\n`mirl COMMAND --help` tells more; `mirl --version` prints the version.\n");
+}
+
+int main(int argc, char **argv) {
+    const char *name = argc > 1 ? argv[1] : NULL;
+
+    if (!name) {
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    for (int i = 0; i < COMMANDS; i++)
+        if (strcmp(name, commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    if (strcmp(name, "--version") == 0) {
+        printf("mirl %s\n", mirl_version());
+        return EXIT_OK;
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        print_help(stdout);
+        return EXIT_OK;
+    }
+    fprintf(stderr, "mirl: there is no command '%s'; `mirl --help` lists them\n", name);
+    return EXIT_USAGE;
+}
