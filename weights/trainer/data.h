@@ -20,7 +20,7 @@
 
 typedef struct trainer_data_options {
     const char *folder;        ///< the one that holds train/
-    bool tasks[TRAINER_TASKS]; ///< which tasks to train; none set: those that have a folder with images
+    bool tasks[TRAINER_TASKS]; ///< to train; none set: those with a share in mix, or else those with images
     double mix[TRAINER_TASKS]; ///< share of each task (any scale, >= 0); all 0: the published repetitions
     int crop;                  ///< side of a patch, pixels, a multiple of 8, 8..1024
     int batch;                 ///< patches a batch, 1..4096

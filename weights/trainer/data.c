@@ -1,0 +1,362 @@
+/* Patches and the queue of batches made ahead of time. */
+#include "trainer/data.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "trainer/mixture.h"
+#include "trainer/picture_cache.h"
+
+typedef enum slot_state { EMPTY, WORKING, READY } slot_state;
+
+/** Room for one batch; batch `step` is made in slot step % ahead. */
+typedef struct slot {
+    slot_state state;
+    uint64_t step;
+    float *degraded, *clean;
+    mirl_status status;
+    mirl_error error;
+} slot;
+
+struct trainer_data {
+    trainer_data_options options;
+    trainer_cache *cache;
+    trainer_mixture *mixture;
+    size_t batch_floats;
+    slot *slots;
+    uint64_t first, next; ///< the step that is wanted next; the next that nobody makes yet
+    bool stop;
+    pthread_mutex_t lock; ///< over slots, first, next, stop
+    pthread_cond_t changed;
+    pthread_t *workers;
+    int working;
+};
+
+/** Flips and quarter turns: bit 0 transposes, then bit 1 mirrors columns and bit 2 mirrors rows; 0 is none.
+ */
+enum { TURNS = 8, TRANSPOSE = 1, MIRROR_COLUMNS = 2, MIRROR_ROWS = 4 };
+
+/** How a patch is made, apart from its images. */
+typedef struct patch_plan {
+    trainer_sample sample;
+    trainer_rectangle from;
+    int turn;
+    trainer_damage damage; ///< if it is no pair
+} patch_plan;
+
+trainer_data_options trainer_data_options_default(void) {
+    return (trainer_data_options){
+        .crop = 64,
+        .batch = 8,
+        .ranks = 1,
+        .ranges = trainer_ranges_default(),
+        .threads = 1,
+        .ahead = 4,
+        .memory = (uint64_t)1 << 30,
+    };
+}
+
+static patch_plan plan_patch(const trainer_data *data, uint64_t step, int index,
+                             const trainer_sample *sample) {
+    const trainer_data_options *options = &data->options;
+    uint64_t place = (uint64_t)options->rank * (uint64_t)options->batch + (uint64_t)index;
+    trainer_random random = trainer_random_stream(options->seed, step, place);
+    patch_plan plan = {.sample = *sample, .from = {0, 0, options->crop, options->crop}};
+    int width, height;
+    trainer_cache_size(data->cache, sample->target, &width, &height);
+    plan.from.x = (int)trainer_random_below(&random, (uint64_t)(width - options->crop + 1));
+    plan.from.y = (int)trainer_random_below(&random, (uint64_t)(height - options->crop + 1));
+    plan.turn = 1 + (int)trainer_random_below(&random, TURNS - 1);
+    plan.damage = trainer_damage_draw(sample->task, &options->ranges, random);
+    plan.damage.sigma = sample->sigma;
+    return plan;
+}
+
+static void cut(const trainer_picture *picture, trainer_rectangle from, uint8_t *rgb) {
+    size_t row = (size_t)from.width * 3;
+    for (int y = 0; y < from.height; y++) {
+        size_t at = (size_t)(from.y + y) * (size_t)picture->width + (size_t)from.x;
+        memcpy(rgb + (size_t)y * row, picture->rgb + at * 3, row);
+    }
+}
+
+static void turn_patch(const uint8_t *rgb, int side, int turn, uint8_t *turned) {
+    for (int y = 0; y < side; y++) {
+        for (int x = 0; x < side; x++) {
+            int u = turn & TRANSPOSE ? y : x, v = turn & TRANSPOSE ? x : y;
+            u = turn & MIRROR_COLUMNS ? side - 1 - u : u;
+            v = turn & MIRROR_ROWS ? side - 1 - v : v;
+            memcpy(turned + ((size_t)y * (size_t)side + (size_t)x) * 3,
+                   rgb + ((size_t)v * (size_t)side + (size_t)u) * 3, 3);
+        }
+    }
+}
+
+static void to_planes(const uint8_t *rgb, size_t pixels, float *planes) {
+    for (size_t i = 0; i < pixels; i++)
+        for (size_t channel = 0; channel < 3; channel++)
+            planes[channel * pixels + i] = (float)rgb[3 * i + channel] / 255.0f;
+}
+
+/** Rain falls on the patch after it was turned, and so falls down; all else happens to the picture. */
+static mirl_status damage_patch(const patch_plan *plan, const trainer_picture *picture,
+                                const uint8_t *turned_clean, uint8_t *scratch, uint8_t *turned,
+                                mirl_error *error) {
+    int side = plan->from.width;
+    if (plan->damage.task == TRAINER_DERAIN) {
+        trainer_picture patch = {side, side, (uint8_t *)turned_clean};
+        return trainer_damage_apply(&plan->damage, &patch, (trainer_rectangle){0, 0, side, side}, turned,
+                                    error);
+    }
+    mirl_status status = trainer_damage_apply(&plan->damage, picture, plan->from, scratch, error);
+    if (status == MIRL_OK)
+        turn_patch(scratch, side, plan->turn, turned);
+    return status;
+}
+
+/** scratch: 3 * crop * crop * 3 bytes. */
+static mirl_status make_patch(trainer_data *data, const patch_plan *plan, uint8_t *scratch, float *degraded,
+                              float *clean, mirl_error *error) {
+    size_t pixels = (size_t)plan->from.width * (size_t)plan->from.height;
+    uint8_t *straight = scratch, *turned_clean = scratch + pixels * 3, *turned = scratch + pixels * 6;
+    const trainer_picture *target, *input;
+    mirl_status status = trainer_cache_acquire(data->cache, plan->sample.target, &target, error);
+    if (status != MIRL_OK)
+        return status;
+    cut(target, plan->from, straight);
+    turn_patch(straight, plan->from.width, plan->turn, turned_clean);
+    if (!plan->sample.pair) {
+        status = damage_patch(plan, target, turned_clean, straight, turned, error);
+    } else if ((status = trainer_cache_acquire(data->cache, plan->sample.input, &input, error)) == MIRL_OK) {
+        cut(input, plan->from, straight);
+        turn_patch(straight, plan->from.width, plan->turn, turned);
+        trainer_cache_release(data->cache, plan->sample.input);
+    }
+    trainer_cache_release(data->cache, plan->sample.target);
+    if (status == MIRL_OK) {
+        to_planes(turned_clean, pixels, clean);
+        to_planes(turned, pixels, degraded);
+    }
+    return status;
+}
+
+static mirl_status make_batch(trainer_data *data, uint64_t step, float *degraded, float *clean,
+                              mirl_error *error) {
+    size_t batch = (size_t)data->options.batch,
+           pixels = (size_t)data->options.crop * (size_t)data->options.crop;
+    trainer_sample *samples = malloc(batch * sizeof *samples);
+    uint8_t *scratch = malloc(9 * pixels);
+    mirl_status status = MIRL_OK;
+    if (!samples || !scratch)
+        status = mirl_fail(error, MIRL_ERROR_MEMORY, "no memory for a batch of %zu patches", batch);
+    else
+        trainer_mixture_batch(data->mixture, step, samples);
+    for (size_t i = 0; status == MIRL_OK && i < batch; i++) {
+        patch_plan plan = plan_patch(data, step, (int)i, &samples[i]);
+        status = make_patch(data, &plan, scratch, degraded + i * 3 * pixels, clean + i * 3 * pixels, error);
+    }
+    free(scratch);
+    free(samples);
+    return status;
+}
+
+static void *work(void *user) {
+    trainer_data *data = user;
+    uint64_t ahead = (uint64_t)data->options.ahead;
+    pthread_mutex_lock(&data->lock);
+    while (!data->stop) {
+        slot *room = &data->slots[data->next % ahead];
+        if (data->next >= data->first + ahead || room->state != EMPTY) {
+            pthread_cond_wait(&data->changed, &data->lock);
+            continue;
+        }
+        room->step = data->next++;
+        room->state = WORKING;
+        pthread_mutex_unlock(&data->lock);
+        room->status = make_batch(data, room->step, room->degraded, room->clean, &room->error);
+        pthread_mutex_lock(&data->lock);
+        // The reader may have gone elsewhere meanwhile.
+        bool wanted = room->step >= data->first && room->step < data->next;
+        room->state = wanted ? READY : EMPTY;
+        pthread_cond_broadcast(&data->changed);
+    }
+    pthread_mutex_unlock(&data->lock);
+    return NULL;
+}
+
+static mirl_status check_options(const trainer_data_options *options, mirl_error *error) {
+    const struct {
+        const char *name;
+        int value, low, high;
+    } checks[] = {
+        {"crop", options->crop, 8, 1024},
+        {"batch", options->batch, 1, 4096},
+        {"number of ranks", options->ranks, 1, 4096},
+        {"rank", options->rank, 0, options->ranks - 1},
+        {"number of data threads", options->threads, 1, 64},
+        {"number of batches ahead", options->ahead, 1, 256},
+    };
+    for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
+        if (checks[i].value < checks[i].low || checks[i].value > checks[i].high)
+            return mirl_fail(error, MIRL_ERROR_ARGUMENT, "the %s is %d; it must lie within %d..%d",
+                             checks[i].name, checks[i].value, checks[i].low, checks[i].high);
+    if (options->crop % 8 != 0)
+        return mirl_fail(error, MIRL_ERROR_ARGUMENT, "the crop is %d; it must be a multiple of 8",
+                         options->crop);
+    if (!options->folder)
+        return mirl_fail(error, MIRL_ERROR_ARGUMENT, "no folder of training data is given");
+    for (int task = 0; task < TRAINER_TASKS; task++)
+        if (!(options->mix[task] >= 0 && options->mix[task] <= 1e9))
+            return mirl_fail(error, MIRL_ERROR_ARGUMENT, "the share of %s is %g; it must lie within 0..1e9",
+                             trainer_task_name((trainer_task)task), options->mix[task]);
+    return trainer_ranges_check(&options->ranges, error);
+}
+
+static mirl_status make_slots(trainer_data *data, mirl_error *error) {
+    size_t ahead = (size_t)data->options.ahead, side = (size_t)data->options.crop;
+    data->batch_floats = (size_t)data->options.batch * 3 * side * side;
+    data->slots = calloc(ahead, sizeof *data->slots);
+    for (size_t i = 0; data->slots && i < ahead; i++) {
+        data->slots[i].degraded = malloc(data->batch_floats * sizeof(float));
+        data->slots[i].clean = malloc(data->batch_floats * sizeof(float));
+        if (!data->slots[i].degraded || !data->slots[i].clean)
+            return mirl_fail(error, MIRL_ERROR_MEMORY, "no memory for %zu batches ahead", ahead);
+    }
+    return data->slots ? MIRL_OK : mirl_fail(error, MIRL_ERROR_MEMORY, "no memory for %zu batches", ahead);
+}
+
+static mirl_status start_workers(trainer_data *data, mirl_error *error) {
+    data->workers = calloc((size_t)data->options.threads, sizeof *data->workers);
+    if (!data->workers)
+        return mirl_fail(error, MIRL_ERROR_MEMORY, "no memory for %d data threads", data->options.threads);
+    while (data->working < data->options.threads) {
+        if (pthread_create(&data->workers[data->working], NULL, work, data) != 0)
+            return mirl_fail(error, MIRL_ERROR_MEMORY, "no data thread could be started");
+        data->working++;
+    }
+    return MIRL_OK;
+}
+
+trainer_data *trainer_data_open(const trainer_data_options *options, mirl_error *error) {
+    if (check_options(options, error) != MIRL_OK)
+        return NULL;
+    trainer_data *data = calloc(1, sizeof *data);
+    if (!data) {
+        mirl_fail(error, MIRL_ERROR_MEMORY, "no memory for the training data");
+        return NULL;
+    }
+    data->options = *options;
+    pthread_mutex_init(&data->lock, NULL);
+    pthread_cond_init(&data->changed, NULL);
+    data->cache = trainer_cache_create(options->memory);
+    mirl_status status = MIRL_OK;
+    if (!data->cache)
+        status = mirl_fail(error, MIRL_ERROR_MEMORY, "no memory for the training data");
+    else if (!(data->mixture = trainer_mixture_create(options, data->cache, error)))
+        status = MIRL_ERROR_FILE;
+    if (status == MIRL_OK)
+        status = trainer_cache_check(data->cache, options->threads, options->crop, error);
+    if (status == MIRL_OK)
+        status = trainer_mixture_check(data->mixture, data->cache, error);
+    if (status == MIRL_OK)
+        status = make_slots(data, error);
+    if (status == MIRL_OK)
+        status = start_workers(data, error);
+    if (status == MIRL_OK)
+        return data;
+    trainer_data_close(data);
+    return NULL;
+}
+
+void trainer_data_close(trainer_data *data) {
+    if (!data)
+        return;
+    pthread_mutex_lock(&data->lock);
+    data->stop = true;
+    pthread_cond_broadcast(&data->changed);
+    pthread_mutex_unlock(&data->lock);
+    while (data->working > 0)
+        pthread_join(data->workers[--data->working], NULL);
+    for (int i = 0; data->slots && i < data->options.ahead; i++) {
+        free(data->slots[i].degraded);
+        free(data->slots[i].clean);
+    }
+    free(data->slots);
+    free(data->workers);
+    trainer_mixture_free(data->mixture);
+    trainer_cache_free(data->cache);
+    pthread_cond_destroy(&data->changed);
+    pthread_mutex_destroy(&data->lock);
+    free(data);
+}
+
+/** Lets the queue go on from `step`. The lock is held. */
+static void seek(trainer_data *data, uint64_t step) {
+    data->first = data->next = step;
+    for (int i = 0; i < data->options.ahead; i++)
+        if (data->slots[i].state == READY)
+            data->slots[i].state = EMPTY;
+    pthread_cond_broadcast(&data->changed);
+}
+
+mirl_status trainer_data_batch(trainer_data *data, uint64_t step, float *degraded, float *clean,
+                               mirl_error *error) {
+    pthread_mutex_lock(&data->lock);
+    if (step != data->first)
+        seek(data, step);
+    slot *wanted = &data->slots[step % (uint64_t)data->options.ahead];
+    while (wanted->state != READY || wanted->step != step)
+        pthread_cond_wait(&data->changed, &data->lock);
+    pthread_mutex_unlock(&data->lock); // a ready slot is left alone until it is taken
+    mirl_status status = wanted->status;
+    if (status == MIRL_OK) {
+        memcpy(degraded, wanted->degraded, data->batch_floats * sizeof(float));
+        memcpy(clean, wanted->clean, data->batch_floats * sizeof(float));
+    } else {
+        mirl_fail(error, status, "%s", wanted->error.message);
+    }
+    pthread_mutex_lock(&data->lock);
+    wanted->state = EMPTY;
+    data->first = step + 1;
+    pthread_cond_broadcast(&data->changed);
+    pthread_mutex_unlock(&data->lock);
+    return status;
+}
+
+/** The part of a path below train/. */
+static const char *below(const trainer_data *data, uint32_t index) {
+    return trainer_cache_path(data->cache, index) + strlen(data->options.folder) + strlen("/train/");
+}
+
+void trainer_data_describe(trainer_data *data, uint64_t step, char *text, size_t size) {
+    if (size == 0)
+        return;
+    text[0] = '\0';
+    trainer_sample *samples = malloc((size_t)data->options.batch * sizeof *samples);
+    if (!samples)
+        return;
+    trainer_mixture_batch(data->mixture, step, samples);
+    size_t used = 0;
+    for (int i = 0; i < data->options.batch && used < size; i++) {
+        patch_plan plan = plan_patch(data, step, i, &samples[i]);
+        char damage[160] = "pair";
+        if (!samples[i].pair)
+            trainer_damage_describe(&plan.damage, damage, sizeof damage);
+        int length = snprintf(text + used, size - used, "%s: %s at %d,%d turn %d, %s\n",
+                              trainer_task_name(samples[i].task), below(data, samples[i].input), plan.from.x,
+                              plan.from.y, plan.turn, damage);
+        used += (size_t)length;
+    }
+    free(samples);
+}
+
+uint64_t trainer_data_steps_per_epoch(const trainer_data *data) {
+    return trainer_mixture_steps(data->mixture);
+}
+
+bool trainer_data_has(const trainer_data *data, trainer_task task, size_t *sources, bool *pairs) {
+    return trainer_mixture_has(data->mixture, task, sources, pairs);
+}
