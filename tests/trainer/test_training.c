@@ -1,0 +1,128 @@
+/* The network's gradients, three AdamW steps and losses against PyTorch's, for every instruction set that
+ * this machine has.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "golden.h"
+#include "trainer/network.h"
+
+enum { SAMPLES = 2, SIDE = 32 };
+
+static const char *const sets[] = {"baseline", "avx2", "avx512"};
+
+/* The reference's smallest useful network; the file says the same in its metadata. */
+static mirl_config tiny(void) {
+    return (mirl_config){.dim = 4,
+                         .blocks = {1, 1, 1, 2},
+                         .refinement = 1,
+                         .heads = {1, 2, 4, 8},
+                         .ffn = 2.66,
+                         .prompt_len = 5,
+                         .prompt_dims = {4, 8, 8},
+                         .prompt_sizes = {20, 8, 4}};
+}
+
+static void check_layer(const golden *file, const char *prefix, const mirl_layer *layer, const float *values,
+                        double tolerance) {
+    char name[96];
+    size_t count;
+    double largest = 0, worst = 0;
+
+    snprintf(name, sizeof name, "%s.%s", prefix, layer->name);
+    const float *expected = golden_tensor(file, name, &count);
+    assert_non_null(expected);
+    assert_int_equal(count, layer->count);
+    for (size_t i = 0; i < count; i++) {
+        largest = fmax(largest, fabs(expected[i]));
+        worst = fmax(worst, fabs((double)expected[i] - values[i]));
+    }
+    if (worst > tolerance * largest)
+        fail_msg("%s: off by %g of the largest, %g", name, worst / largest, largest);
+}
+
+static void check_all(const golden *file, const char *prefix, const trainer_network *network,
+                      const float *values, double tolerance) {
+    for (int i = 0; i < network->graph->layer_count; i++)
+        check_layer(file, prefix, &network->graph->layers[i], values + network->at[i], tolerance);
+}
+
+static void load_start(const golden *file, const trainer_network *network, float *values) {
+    for (int i = 0; i < network->graph->layer_count; i++) {
+        const mirl_layer *layer = &network->graph->layers[i];
+        char name[96];
+        snprintf(name, sizeof name, "start.%s", layer->name);
+        const float *start = golden_tensor(file, name, NULL);
+        assert_non_null(start);
+        memcpy(values + network->at[i], start, layer->count * sizeof *start);
+    }
+}
+
+/* Three steps on the golden batch, `group` samples at a time. */
+static void train(const golden *file, const trainer_ops *ops, int group) {
+    mirl_config config = tiny();
+    mirl_graph *graph = mirl_graph_create(&config, NULL);
+    trainer_network *network = trainer_network_create(graph, ops, NULL);
+    trainer_pass *pass = trainer_pass_create(network, group, SIDE, SIDE, NULL);
+    assert_non_null(pass);
+    size_t count = network->parameters, image = 3 * SIDE * SIDE;
+    float *values = malloc(count * sizeof *values), *gradient = malloc(count * sizeof *gradient);
+    float *moment1 = calloc(count, sizeof *moment1), *moment2 = calloc(count, sizeof *moment2);
+    const float *clean = golden_tensor(file, "clean", NULL), *noisy = golden_tensor(file, "noisy", NULL);
+    double expected[3];
+    assert_int_equal(
+        sscanf(golden_metadata(file, "losses"), "[%lf, %lf, %lf]", &expected[0], &expected[1], &expected[2]),
+        3);
+    load_start(file, network, values);
+
+    for (int step = 0; step < 3; step++) {
+        double loss = 0;
+        trainer_network_values(network, values);
+        memset(gradient, 0, count * sizeof *gradient);
+        for (int i = 0; i < SAMPLES; i += group)
+            loss += trainer_pass_run(pass, values, group, noisy + (size_t)i * image,
+                                     clean + (size_t)i * image, SAMPLES * image, gradient);
+        assert_float_equal(loss, expected[step], 1e-5);
+        if (step == 0)
+            check_all(file, "grad", network, gradient, 1e-3);
+        trainer_adamw adamw = {2e-4, 0.9, 0.999, 1e-8, 0.01, (uint64_t)step + 1};
+        ops->adamw(&adamw, count, values, &gradient, 1, moment1, moment2, NULL);
+    }
+    check_all(file, "after3", network, values, 1e-3);
+    free(values);
+    free(gradient);
+    free(moment1);
+    free(moment2);
+    trainer_pass_free(pass);
+    trainer_network_free(network);
+    mirl_graph_free(graph);
+}
+
+static void agrees_with_pytorch(void **state) {
+    (void)state;
+    golden *file = golden_open("training.safetensors");
+    assert_non_null(file);
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        const trainer_ops *ops = trainer_ops_get(sets[i]);
+        if (!ops)
+            continue;
+        train(file, ops, 1);
+        train(file, ops, 2);
+    }
+    golden_close(file);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(agrees_with_pytorch),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

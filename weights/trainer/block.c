@@ -1,0 +1,101 @@
+#include "trainer/pass.h"
+
+/* Temporary tensors of a block; the attention's and the feed-forward's use the same memory. */
+typedef struct block_work {
+    trainer_planes normed, dnormed;
+    trainer_planes mixed, dmixed, dqkv, dattended; /* attention: [3c], [3c], [3c], [c] */
+    trainer_planes hidden, dhidden, dwide;         /* feed-forward: [h], [h], [2h] */
+    size_t values;
+} block_work;
+
+static block_work take_work(const trainer_pass *pass, const mirl_block *block, trainer_arena arena) {
+    int c = block->channels, h = block->hidden, scale = block->scale;
+    size_t before = arena.used;
+    block_work work = {
+        .normed = trainer_take_planes(pass, &arena, c, scale),
+        .dnormed = trainer_take_planes(pass, &arena, c, scale),
+    };
+    trainer_arena second = arena;
+
+    work.mixed = trainer_take_planes(pass, &arena, 3 * c, scale);
+    work.dmixed = trainer_take_planes(pass, &arena, 3 * c, scale);
+    work.dqkv = trainer_take_planes(pass, &arena, 3 * c, scale);
+    work.dattended = trainer_take_planes(pass, &arena, c, scale);
+    work.hidden = trainer_take_planes(pass, &second, h, scale);
+    work.dhidden = trainer_take_planes(pass, &second, h, scale);
+    work.dwide = trainer_take_planes(pass, &second, 2 * h, scale);
+    work.values = (arena.used > second.used ? arena.used : second.used) - before;
+    return work;
+}
+
+size_t trainer_block_work(const trainer_pass *pass, int block) {
+    return take_work(pass, &pass->network->graph->blocks[block], (trainer_arena){0}).values;
+}
+
+void trainer_block_plan(const trainer_pass *pass, int block, trainer_arena *arena) {
+    const mirl_block *shape = &pass->network->graph->blocks[block];
+    trainer_block_state *state = &pass->blocks[block];
+    size_t c = (size_t)(shape->channels / shape->heads);
+
+    state->qkv = trainer_take_planes(pass, arena, 3 * shape->channels, shape->scale);
+    state->attended = trainer_take_planes(pass, arena, shape->channels, shape->scale);
+    state->middle = trainer_take_planes(pass, arena, shape->channels, shape->scale);
+    state->wide = trainer_take_planes(pass, arena, 2 * shape->hidden, shape->scale);
+    state->maps = trainer_take(arena, (size_t)(pass->n * shape->heads) * (2 * c * c + 2 * c));
+}
+
+/* y = x + attn(norm1(x)), y = y + ffn(norm2(y)) */
+void trainer_block_forward(trainer_pass *pass, int index) {
+    const mirl_block *block = &pass->network->graph->blocks[index];
+    const trainer_ops *ops = pass->network->ops;
+    const trainer_block_state *state = &pass->blocks[index];
+    block_work work = take_work(pass, block, pass->work);
+
+    ops->norm_forward(trainer_pass_values(pass, block->norm1_weight),
+                      trainer_pass_values(pass, block->norm1_bias), state->x, work.normed);
+    trainer_pass_conv(pass, block->qkv, work.normed, NULL, state->qkv);
+    ops->depthwise_forward(trainer_pass_values(pass, block->qkv_dwconv), state->qkv, work.mixed);
+    ops->attention_forward(trainer_pass_values(pass, block->temperature), block->heads, work.mixed,
+                           state->maps, state->attended, pass->scratch);
+    trainer_pass_conv(pass, block->attn_project_out, state->attended, &state->x, state->middle);
+
+    ops->norm_forward(trainer_pass_values(pass, block->norm2_weight),
+                      trainer_pass_values(pass, block->norm2_bias), state->middle, work.normed);
+    trainer_pass_conv(pass, block->project_in, work.normed, NULL, state->wide);
+    ops->gate_forward(trainer_pass_values(pass, block->dwconv), state->wide, work.hidden, pass->scratch);
+    trainer_pass_conv(pass, block->ffn_project_out, work.hidden, &state->middle, state->y);
+}
+
+void trainer_block_backward(trainer_pass *pass, int index, trainer_planes d) {
+    const mirl_block *block = &pass->network->graph->blocks[index];
+    const trainer_ops *ops = pass->network->ops;
+    const trainer_block_state *state = &pass->blocks[index];
+    block_work work = take_work(pass, block, pass->work);
+
+    const trainer_conv *out = &pass->network->convs[block->ffn_project_out];
+    ops->conv_backward_input(out, d, NULL, work.dhidden, pass->scratch);
+    ops->gate_backward(trainer_pass_values(pass, block->dwconv), state->wide, work.dhidden, work.hidden,
+                       work.dwide, trainer_pass_gradient(pass, block->dwconv), pass->scratch);
+    ops->conv_backward_weight(out, work.hidden, d, trainer_pass_gradient(pass, block->ffn_project_out),
+                              pass->scratch);
+    ops->norm_forward(trainer_pass_values(pass, block->norm2_weight),
+                      trainer_pass_values(pass, block->norm2_bias), state->middle, work.normed);
+    trainer_pass_conv_backward(pass, block->project_in, work.normed, work.dwide, NULL, work.dnormed);
+    ops->norm_backward(trainer_pass_values(pass, block->norm2_weight), state->middle, work.dnormed, d,
+                       trainer_pass_gradient(pass, block->norm2_weight),
+                       trainer_pass_gradient(pass, block->norm2_bias), pass->scratch);
+
+    trainer_pass_conv_backward(pass, block->attn_project_out, state->attended, d, NULL, work.dattended);
+    ops->depthwise_forward(trainer_pass_values(pass, block->qkv_dwconv), state->qkv, work.mixed);
+    ops->attention_backward(trainer_pass_values(pass, block->temperature), block->heads, work.mixed,
+                            state->maps, work.dattended, work.dmixed,
+                            trainer_pass_gradient(pass, block->temperature), pass->scratch);
+    ops->depthwise_backward(trainer_pass_values(pass, block->qkv_dwconv), state->qkv, work.dmixed, work.dqkv,
+                            trainer_pass_gradient(pass, block->qkv_dwconv));
+    ops->norm_forward(trainer_pass_values(pass, block->norm1_weight),
+                      trainer_pass_values(pass, block->norm1_bias), state->x, work.normed);
+    trainer_pass_conv_backward(pass, block->qkv, work.normed, work.dqkv, NULL, work.dnormed);
+    ops->norm_backward(trainer_pass_values(pass, block->norm1_weight), state->x, work.dnormed, d,
+                       trainer_pass_gradient(pass, block->norm1_weight),
+                       trainer_pass_gradient(pass, block->norm1_bias), pass->scratch);
+}

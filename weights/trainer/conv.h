@@ -1,0 +1,43 @@
+/* A convolution's weights, prepared for the products of a training step.
+ *
+ * The structure (dense, or the positions that a mask leaves alive) is fixed for a pruning round; the values
+ * are laid out anew after each optimizer step. Forward products use W, input gradients its transpose (for
+ * 3x3 also turned by half a turn, which makes them a convolution again).
+ */
+#ifndef MIRL_TRAINER_CONV_H
+#define MIRL_TRAINER_CONV_H
+
+#include "mirl.h"
+#include "planes.h"
+
+enum { TRAINER_TILE = 8 }; ///< output rows that a dense product computes together
+
+/** A matrix [rows][columns] for products from the left, dense or sparse. */
+typedef struct trainer_matrix {
+    int rows, columns;
+    real *tiles;      ///< dense: [ceil(rows / TILE)][columns][TILE], missing rows zero; NULL if sparse
+    uint32_t *start;  ///< sparse: row r has the entries start[r]..start[r+1]-1
+    uint32_t *column; ///< of each entry, rising in a row
+    uint32_t *source; ///< each entry's index in the layer's weight tensor
+    real *value;      ///< of each entry
+} trainer_matrix;
+
+typedef struct trainer_conv {
+    int out, in, side; ///< side 1 or 3
+    bool sparse;
+    trainer_matrix forward;  ///< [out][in * side * side], as the weight tensor
+    trainer_matrix backward; ///< [in][out * side * side]
+} trainer_conv;
+
+/** Dense if mask is NULL or leaves more than `densest` (0..1) of the weights alive; then masked weights
+ * must be zero in the tensor. conv must be zeroed or hold an earlier structure, which is freed.
+ * MIRL_ERROR_MEMORY. */
+mirl_status trainer_conv_structure(trainer_conv *conv, int out, int in, int side, const uint8_t *mask,
+                                   double densest, mirl_error *error);
+
+/** Takes the values from the layer's tensor [out][in][side][side]. */
+void trainer_conv_values(trainer_conv *conv, const real *weight);
+
+void trainer_conv_free(trainer_conv *conv);
+
+#endif

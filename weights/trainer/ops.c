@@ -1,0 +1,35 @@
+#include "trainer/ops.h"
+
+#include <string.h>
+
+extern const trainer_ops trainer_ops_baseline;
+#if defined(__x86_64__)
+extern const trainer_ops trainer_ops_avx2, trainer_ops_avx512;
+#endif
+
+const trainer_ops *trainer_ops_get(const char *name) {
+#if defined(__x86_64__)
+    if ((!name || strcmp(name, "avx512") == 0) && __builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq"))
+        return &trainer_ops_avx512;
+    if ((!name || strcmp(name, "avx2") == 0) && __builtin_cpu_supports("avx2") &&
+        __builtin_cpu_supports("fma"))
+        return &trainer_ops_avx2;
+#endif
+    return !name || strcmp(name, "baseline") == 0 ? &trainer_ops_baseline : NULL;
+}
+
+size_t trainer_scratch_size(int channels, int n, int h, int w, size_t prompt) {
+    size_t grid = (size_t)n * (size_t)(h + 1) * (size_t)(w + 1);
+    size_t padded = trainer_pitch(grid + 2 * (size_t)(w + 2) + 16) * (size_t)channels;
+    size_t offsets = ((size_t)channels * 9 + 16) * (sizeof(ptrdiff_t) / sizeof(real)) * 2;
+    size_t squares = ((size_t)channels + 16) * ((size_t)channels + 16) * 2;
+    size_t images = 2 * trainer_pitch((size_t)h * (size_t)w) + 2 * TRAINER_SLACK;
+    size_t sums = (size_t)channels * 2 * 16;
+    size_t prompts = prompt + 64 + 16;
+    size_t most = padded > squares ? padded : squares;
+    most = most > images ? most : images;
+    most = most > sums ? most : sums;
+    return offsets + (most > prompts ? most : prompts);
+}

@@ -1,0 +1,98 @@
+/* Every operation of the network as a pair, forward and backward, behind one table of functions.
+ *
+ * A backend fills the table once (plain C for several instruction sets here; a GPU's could follow) and the
+ * network and the training loop call nothing else. Shapes are written [channels]; every tensor of a call has
+ * the same n, h, w unless said. A backward writes the gradient of its input and *adds* to the gradients of
+ * parameters. `scratch` is room for trainer_scratch_size() values, private to the calling thread.
+ *
+ * Operations are thread-safe: they touch what they are given and nothing else. Sums have a fixed order.
+ */
+#ifndef MIRL_TRAINER_OPS_H
+#define MIRL_TRAINER_OPS_H
+
+#include "conv.h"
+#include "planes.h"
+
+/** One prompt: sizes and parameters, network.md. */
+typedef struct trainer_prompt {
+    int features, channels, size, length;
+    const real *param;  ///< [length][channels][size][size]
+    const real *linear; ///< [length][features]
+    const real *bias;   ///< [length]
+} trainer_prompt;
+
+/** A step of AdamW (Loshchilov & Hutter, arXiv 1711.05101) as PyTorch computes it. */
+typedef struct trainer_adamw {
+    double rate, beta1, beta2, epsilon, decay;
+    uint64_t step; ///< 1 for the first
+} trainer_adamw;
+
+typedef struct trainer_ops {
+    const char *name;
+
+    /* y[out] = add + conv(x[in]), add[out] or NULL for 0; add may be y. */
+    void (*conv_forward)(const trainer_conv *conv, trainer_planes x, const trainer_planes *add,
+                         trainer_planes y, real *scratch);
+    /* dx[in] = add + conv^T(dy[out]) */
+    void (*conv_backward_input)(const trainer_conv *conv, trainer_planes dy, const trainer_planes *add,
+                                trainer_planes dx, real *scratch);
+    /* dweight += dy x^T, where the convolution is sparse only at the positions that are alive */
+    void (*conv_backward_weight)(const trainer_conv *conv, trainer_planes x, trainer_planes dy, real *dweight,
+                                 real *scratch);
+
+    /* y[c] = weight[c][3][3] over x[c], zero padding */
+    void (*depthwise_forward)(const real *weight, trainer_planes x, trainer_planes y);
+    /* dx may not be dy */
+    void (*depthwise_backward)(const real *weight, trainer_planes x, trainer_planes dy, trainer_planes dx,
+                               real *dweight);
+
+    /* (a, b) = depthwise(x[2c], weight[2c][3][3]); y[c] = gelu(a) * b */
+    void (*gate_forward)(const real *weight, trainer_planes x, trainer_planes y, real *scratch);
+    /* writes y again, which the backward of what follows needs; dx may not be x */
+    void (*gate_backward)(const real *weight, trainer_planes x, trainer_planes dy, trainer_planes y,
+                          trainer_planes dx, real *dweight, real *scratch);
+
+    /* y = (x - mean) / sqrt(variance + 1e-5) * weight + bias, over the channels of each pixel */
+    void (*norm_forward)(const real *weight, const real *bias, trainer_planes x, trainer_planes y);
+    /* dx += */
+    void (*norm_backward)(const real *weight, trainer_planes x, trainer_planes dy, trainer_planes dx,
+                          real *dweight, real *dbias, real *scratch);
+
+    /* y[c] = A v for (q, k, v) = qkv[3c]; maps [n][heads][c/heads][c/heads] receives A */
+    void (*attention_forward)(const real *temperature, int heads, trainer_planes qkv, real *maps,
+                              trainer_planes y, real *scratch);
+    void (*attention_backward)(const real *temperature, int heads, trainer_planes qkv, const real *maps,
+                               trainer_planes dy, trainer_planes dqkv, real *dtemperature, real *scratch);
+
+    /* pixel-shuffle: y[c] at twice the size of x[4c]; and its inverse (each is the other's backward) */
+    void (*shuffle)(trainer_planes x, trainer_planes y);
+    void (*unshuffle)(trainer_planes x, trainer_planes y);
+
+    /* picture[channels] = resize(sum_i softmax(linear mean(x[features]) + bias)_i param_i);
+     * mix [n][length] receives the softmax, mean [n][features] the means */
+    void (*prompt_forward)(const trainer_prompt *prompt, trainer_planes x, real *mean, real *mix,
+                           trainer_planes picture, real *scratch);
+    /* dx[features] += */
+    void (*prompt_backward)(const trainer_prompt *prompt, const real *mean, const real *mix,
+                            trainer_planes dpicture, trainer_planes dx, real *dparam, real *dlinear,
+                            real *dbias, real *scratch);
+
+    /* the sum of |y - target| over all values; dy = sign(y - target) * scale */
+    double (*loss)(trainer_planes y, trainer_planes target, real scale, trainer_planes dy);
+
+    /* gradient = sum of `parts` arrays in their order, times mask; then one step; then the value times mask.
+     * All pointers stand at the first of `count` values; mask NULL: all alive. The summed gradient stays in
+     * gradients[0]. */
+    void (*adamw)(const trainer_adamw *step, size_t count, real *value, real *const *gradients, int parts,
+                  real *moment1, real *moment2, const uint8_t *mask);
+} trainer_ops;
+
+/** The fastest table that this processor can run, or the one of that name ("avx512", "avx2", "baseline"),
+ * NULL if there is none such. */
+const trainer_ops *trainer_ops_get(const char *name);
+
+/** Values of scratch that any operation needs on up to `channels` channels (3x3 convolutions: in + out) of
+ * n x h x w pixels, with prompts of up to `prompt` values a prototype. */
+size_t trainer_scratch_size(int channels, int n, int h, int w, size_t prompt);
+
+#endif

@@ -1,0 +1,76 @@
+/* What touches each value once: pixel-shuffle and its inverse, the loss, AdamW's step.
+ */
+#include "trainer/ops/internal.h"
+
+#include <tgmath.h>
+
+/* Channel 4c + 2 dy + dx at (y, x) is channel c at (2y + dy, 2x + dx). */
+void OP(shuffle)(trainer_planes x, trainer_planes y) {
+    for (int c = 0; c < x.channels; c++) {
+        const real *from = x.data + (size_t)c * x.pitch;
+        for (int i = 0; i < x.n; i++)
+            for (int r = 0; r < x.h; r++, from += x.w) {
+                size_t row = (size_t)(2 * r + c / 2 % 2) * (size_t)y.w + (size_t)(c % 2);
+                real *to = y.data + (size_t)(c / 4) * y.pitch + (size_t)i * (size_t)(y.h * y.w) + row;
+                for (int k = 0; k < x.w; k++)
+                    to[2 * k] = from[k];
+            }
+    }
+}
+
+void OP(unshuffle)(trainer_planes x, trainer_planes y) {
+    for (int c = 0; c < y.channels; c++) {
+        real *to = y.data + (size_t)c * y.pitch;
+        for (int i = 0; i < y.n; i++)
+            for (int r = 0; r < y.h; r++, to += y.w) {
+                size_t row = (size_t)(2 * r + c / 2 % 2) * (size_t)x.w + (size_t)(c % 2);
+                const real *from = x.data + (size_t)(c / 4) * x.pitch + (size_t)i * (size_t)(x.h * x.w) + row;
+                for (int k = 0; k < y.w; k++)
+                    to[k] = from[2 * k];
+            }
+    }
+}
+
+double OP(loss)(trainer_planes y, trainer_planes target, real scale, trainer_planes dy) {
+    size_t pixels = trainer_pixels(&y);
+    double sum = 0;
+    for (int c = 0; c < y.channels; c++) {
+        const real *from = y.data + (size_t)c * y.pitch, *goal = target.data + (size_t)c * target.pitch;
+        real *to = dy.data + (size_t)c * dy.pitch;
+        for (size_t p = 0; p < pixels; p++) {
+            real d = from[p] - goal[p];
+            sum += fabs(d);
+            to[p] = d > 0 ? scale : d < 0 ? -scale : 0;
+        }
+    }
+    return sum;
+}
+
+void OP(adamw)(const trainer_adamw *step, size_t count, real *restrict value, real *const *gradients,
+               int parts, real *restrict moment1, real *restrict moment2, const uint8_t *restrict mask) {
+    const double correction1 = 1 - pow(step->beta1, (double)step->step);
+    const double correction2 = 1 - pow(step->beta2, (double)step->step);
+    const real keep = (real)(1 - step->rate * step->decay), rate = (real)(step->rate / correction1);
+    const real root = (real)(1 / sqrt(correction2)), epsilon = (real)step->epsilon;
+    const real beta1 = (real)step->beta1, beta2 = (real)step->beta2;
+    const real rest1 = (real)(1 - step->beta1), rest2 = (real)(1 - step->beta2);
+    real *restrict gradient = gradients[0];
+
+    for (int part = 1; part < parts; part++) {
+        const real *restrict more = gradients[part];
+        for (size_t i = 0; i < count; i++)
+            gradient[i] += more[i];
+    }
+    if (mask)
+        for (size_t i = 0; i < count; i++)
+            gradient[i] = mask[i] ? gradient[i] : 0;
+    for (size_t i = 0; i < count; i++) {
+        real g = gradient[i], m = beta1 * moment1[i] + rest1 * g, s = beta2 * moment2[i] + rest2 * g * g;
+        moment1[i] = m;
+        moment2[i] = s;
+        value[i] = value[i] * keep - rate * m / (sqrt(s) * root + epsilon);
+    }
+    if (mask)
+        for (size_t i = 0; i < count; i++)
+            value[i] = mask[i] ? value[i] : 0;
+}
