@@ -89,7 +89,7 @@ static int make_tables(const option_entry *options, struct option *longs, char *
     int count = 0;
 
     *letters++ = ':';
-    for (; options[count].name && count < OPTIONS_MAX; count++) {
+    for (; count < OPTIONS_MAX && options[count].name; count++) {
         const option_entry *option = &options[count];
         bool has_value = option->kind != OPTION_FLAG;
         longs[count] = (struct option){option->name, has_value ? required_argument : no_argument, NULL,
