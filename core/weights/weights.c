@@ -2,6 +2,7 @@
 #include "weights/weights.h"
 
 #include "error.h"
+#include "weights/checkpoint.h"
 #include "weights/half.h"
 #include "weights/internal.h"
 #include "weights/safetensors.h"
@@ -26,6 +27,9 @@ static mirl_status read_safetensors(mirl_weights *weights, const uint8_t *file, 
                                     mirl_error *error) {
     mirl_safetensors container;
     mirl_binding *bindings = NULL;
+    if (size >= 4 && memcmp(file, "\x80\x02\x8a\x0a", 4) == 0)
+        return mirl_fail(error, MIRL_ERROR_FORMAT,
+                         "is a PyTorch file from before version 1.6; saved again by a newer one it can be read");
     mirl_status status = mirl_safetensors_parse(file, size, &container, error);
     if (status)
         return status;
@@ -56,7 +60,8 @@ mirl_weights *mirl_weights_read(const uint8_t *file, size_t size, mirl_error *er
         return NULL;
     }
     weights->file_size = size;
-    mirl_status status = read_safetensors(weights, file, size, error);
+    mirl_status status = mirl_is_checkpoint(file, size) ? mirl_checkpoint_read(weights, file, size, error)
+                                                        : read_safetensors(weights, file, size, error);
     if (!status)
         status = keep_metadata(weights, error);
     if (status) {

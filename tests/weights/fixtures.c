@@ -22,6 +22,19 @@ mirl_config small_config(void) {
     };
 }
 
+mirl_config tiny_config(void) {
+    return (mirl_config){
+        .dim = 2,
+        .blocks = {1, 1, 1, 1},
+        .refinement = 1,
+        .heads = {1, 2, 1, 2},
+        .ffn = 0.5,
+        .prompt_len = 1,
+        .prompt_dims = {1, 1, 1},
+        .prompt_sizes = {1, 1, 1},
+    };
+}
+
 static double uniform(uint64_t *state) {
     *state = *state * 6364136223846793005u + 1442695040888963407u;
     return (double)(*state >> 11) / 9007199254740992.0;
