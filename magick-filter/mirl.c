@@ -11,6 +11,9 @@
 #define ProgressSteps 100
 #define ProgressStride 50 /* -monitor of the programs shows every 50th step only */
 
+/* ResourceLimitError is the one error after which ImageMagick's programs go on and exit with 0. */
+#define LimitError ModuleError
+
 #define ThrowMirlException(severity, tag, ...)                                                               \
     ThrowMagickException(exception, GetMagickModule(), severity, tag, __VA_ARGS__)
 
@@ -119,12 +122,12 @@ static void ThrowRestoreException(const mirl_error *error, const char *subject, 
         ThrowMirlException(FileOpenError, "UnableToOpenFile", "`%s': %s", subject, error->message);
         break;
     case MIRL_ERROR_MEMORY:
-        ThrowMirlException(ResourceLimitError, "MemoryAllocationFailed",
+        ThrowMirlException(LimitError, "not enough memory",
                            "`%s': %s; memory= and -limit memory or policy.xml set the bounds", subject,
                            error->message);
         break;
     case MIRL_ERROR_FORMAT:
-        ThrowMirlException(ModuleError, "CorruptImage", "`%s': %s", subject, error->message);
+        ThrowMirlException(ModuleError, "unusable weights", "`%s': %s", subject, error->message);
         break;
     default:
         ThrowMirlException(OptionError, "InvalidArgument", "`%s': %s", subject, error->message);
@@ -220,9 +223,9 @@ static mirl_options LimitOptions(const RestoreInfo *info, WatchInfo *watch) {
 
 static void ThrowStopped(const WatchInfo *watch, ExceptionInfo *exception) {
     if (watch->expired != MagickFalse)
-        ThrowMirlException(ResourceLimitError, "TimeLimitExceeded", "`%s'", watch->image->filename);
+        ThrowMirlException(LimitError, "time limit exceeded", "`%s'", watch->image->filename);
     else
-        ThrowMirlException(MonitorError, "Restoring was stopped", "`%s'", watch->image->filename);
+        ThrowMirlException(MonitorError, "restoring was stopped", "`%s'", watch->image->filename);
 }
 
 /* Restores the image through samples that ImageMagick allocates, in memory or beyond its limit in a file. */
@@ -234,7 +237,7 @@ static MagickBooleanType RestoreSamples(const mirl_model *model, const mirl_opti
     mirl_error error = {0};
 
     if (memory == NULL) {
-        ThrowMirlException(ResourceLimitError, "MemoryAllocationFailed", "`%s'", image->filename);
+        ThrowMirlException(LimitError, "not enough memory", "`%s'", image->filename);
         return MagickFalse;
     }
     samples->data = GetVirtualMemoryBlob(memory);
@@ -256,7 +259,8 @@ static MagickBooleanType RestoreImage(const mirl_model *model, Image *image, con
     const char *obstacle = GetImageSampleObstacle(image);
 
     if (obstacle != NULL) {
-        ThrowMirlException(OptionError, "ColorspaceIsNotSupported", "`%s': %s", image->filename, obstacle);
+        ThrowMirlException(OptionError, "colourspace is not supported", "`%s': %s", image->filename,
+                           obstacle);
         return MagickFalse;
     }
     mirl_image samples = {.width = image->columns, .height = image->rows, .channel_stride = 1};
@@ -273,7 +277,7 @@ static MagickBooleanType RestoreImage(const mirl_model *model, Image *image, con
         return MagickFalse;
     }
     if (AcquireMagickResource(MemoryResource, plan.memory) == MagickFalse) {
-        ThrowMirlException(ResourceLimitError, "MemoryAllocationFailed", "`%s'", image->filename);
+        ThrowMirlException(LimitError, "not enough memory", "`%s'", image->filename);
         return MagickFalse;
     }
     const MagickBooleanType status = RestoreSamples(model, &options, &samples, image, exception);
