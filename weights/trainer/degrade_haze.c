@@ -7,7 +7,7 @@
 
 #include "error.h"
 
-enum { GRID = 160, REGIONS = 6, WAVES = 3 };
+enum { GRID = 96, REGIONS = 6, WAVES = 3 };
 
 static const float guide_eps = 4e-3f; ///< variance of luma below which the filter smooths
 
@@ -24,9 +24,9 @@ static float luma_of(const uint8_t *rgb) {
     return (0.299f * rgb[0] + 0.587f * rgb[1] + 0.114f * rgb[2]) / 255;
 }
 
-/** Mean colour of each cell, from at most 4x4 of its pixels; colours is [height][width][3] in 0..1. */
+/** Mean colour of each cell, from at most 3x3 of its pixels; colours is [height][width][3] in 0..1. */
 static void sample_cells(const trainer_picture *picture, depth_map *map, float *colours) {
-    int step = map->cell > 4 ? map->cell / 4 : 1;
+    int step = (map->cell + 2) / 3;
     for (int v = 0; v < map->height; v++) {
         for (int u = 0; u < map->width; u++) {
             int sum[3] = {0}, count = 0;
@@ -97,50 +97,51 @@ static void raw_depth(const depth_map *map, const float *colours, trainer_random
     }
 }
 
-/** Mean over windows of (2 * radius + 1)^2 cells, clipped at the borders; values is replaced. */
-static void box_mean(float *values, int width, int height, int radius, float *scratch) {
-    for (int y = 0; y < height; y++) {
-        for (int x = 0; x < width; x++) {
-            int first = x > radius ? x - radius : 0, last = x + radius < width ? x + radius : width - 1;
-            float sum = 0;
-            for (int k = first; k <= last; k++)
-                sum += values[(size_t)y * (size_t)width + (size_t)k];
-            scratch[(size_t)y * (size_t)width + (size_t)x] = sum / (float)(last - first + 1);
-        }
+/** Means over windows of 2 * radius + 1 entries, clipped at the ends, of `count` entries `stride` apart. */
+static void slide(const float *from, size_t count, size_t stride, size_t radius, float *to) {
+    double sum = 0;
+    for (size_t i = 0; i < radius && i < count; i++)
+        sum += from[i * stride];
+    for (size_t i = 0; i < count; i++) {
+        if (i + radius < count)
+            sum += from[(i + radius) * stride];
+        if (i > radius)
+            sum -= from[(i - radius - 1) * stride];
+        size_t first = i > radius ? i - radius : 0, last = i + radius < count ? i + radius : count - 1;
+        to[i * stride] = (float)(sum / (double)(last - first + 1));
     }
-    for (int y = 0; y < height; y++) {
-        int first = y > radius ? y - radius : 0, last = y + radius < height ? y + radius : height - 1;
-        for (int x = 0; x < width; x++) {
-            float sum = 0;
-            for (int k = first; k <= last; k++)
-                sum += scratch[(size_t)k * (size_t)width + (size_t)x];
-            values[(size_t)y * (size_t)width + (size_t)x] = sum / (float)(last - first + 1);
-        }
-    }
+}
+
+/** Means over windows of (2 * radius + 1)^2 cells; values is replaced. */
+static void box_mean(float *values, size_t width, size_t height, size_t radius, float *scratch) {
+    for (size_t y = 0; y < height; y++)
+        slide(values + y * width, width, 1, radius, scratch + y * width);
+    for (size_t x = 0; x < width; x++)
+        slide(scratch + x, height, width, radius, values + x);
 }
 
 /** He, Sun: Fast Guided Filter (arXiv 1505.00996), on the grid: slope and offset of depth over luma.
  * work: 3 * cells floats beside depth, which is used up. */
 static void guide(depth_map *map, float *depth, float *work) {
-    size_t cells = (size_t)map->width * (size_t)map->height;
-    int radius = (map->width > map->height ? map->width : map->height) / 20 + 1;
+    size_t width = (size_t)map->width, height = (size_t)map->height, cells = width * height;
+    size_t radius = (width > height ? width : height) / 20 + 1;
     float *mean = work, *square = work + cells, *scratch = work + 2 * cells;
     for (size_t i = 0; i < cells; i++) {
         mean[i] = map->luma[i];
         square[i] = map->luma[i] * map->luma[i];
         map->slope[i] = map->luma[i] * depth[i];
     }
-    box_mean(mean, map->width, map->height, radius, scratch);
-    box_mean(square, map->width, map->height, radius, scratch);
-    box_mean(map->slope, map->width, map->height, radius, scratch);
-    box_mean(depth, map->width, map->height, radius, scratch);
+    box_mean(mean, width, height, radius, scratch);
+    box_mean(square, width, height, radius, scratch);
+    box_mean(map->slope, width, height, radius, scratch);
+    box_mean(depth, width, height, radius, scratch);
     for (size_t i = 0; i < cells; i++) {
         float variance = square[i] - mean[i] * mean[i];
         map->slope[i] = (map->slope[i] - mean[i] * depth[i]) / (variance + guide_eps);
         map->offset[i] = depth[i] - map->slope[i] * mean[i];
     }
-    box_mean(map->slope, map->width, map->height, radius, scratch);
-    box_mean(map->offset, map->width, map->height, radius, scratch);
+    box_mean(map->slope, width, height, radius, scratch);
+    box_mean(map->offset, width, height, radius, scratch);
     map->low = INFINITY;
     map->high = -INFINITY;
     for (size_t i = 0; i < cells; i++) {

@@ -1,4 +1,5 @@
 /* MagickCore (6.9 or 7) behind four functions. */
+#define _GNU_SOURCE // asprintf
 #include "trainer/photo.h"
 
 #include <errno.h>
@@ -180,15 +181,22 @@ uint8_t *trainer_photo_png(const trainer_picture *picture, size_t *size, mirl_er
 }
 
 mirl_status trainer_photo_write(const char *path, const trainer_picture *picture, mirl_error *error) {
+    char *part;
+    if (asprintf(&part, "%s.part", path) < 0)
+        return mirl_fail(error, MIRL_ERROR_MEMORY, "no memory to write %s", path);
     size_t size;
     uint8_t *png = trainer_photo_png(picture, &size, error);
-    if (!png)
-        return MIRL_ERROR_MEMORY;
-    FILE *file = fopen(path, "wb");
-    bool written = file && fwrite(png, 1, size, file) == size;
-    written = file && fclose(file) == 0 && written;
+    mirl_status status = png ? MIRL_OK : MIRL_ERROR_MEMORY;
+    if (png) {
+        FILE *file = fopen(part, "wb");
+        bool written = file && fwrite(png, 1, size, file) == size;
+        written = file && fclose(file) == 0 && written;
+        if (!written || rename(part, path) != 0) {
+            status = mirl_fail(error, MIRL_ERROR_FILE, "cannot write %s: %s", path, strerror(errno));
+            remove(part);
+        }
+    }
     free(png);
-    if (!written)
-        return mirl_fail(error, MIRL_ERROR_FILE, "cannot write %s: %s", path, strerror(errno));
-    return MIRL_OK;
+    free(part);
+    return status;
 }

@@ -18,7 +18,7 @@ mirl_status trainer_photo_size(const char *path, int *width, int *height, mirl_e
 /** Encodes a picture as PNG into memory to be freed with free(). NULL with MIRL_ERROR_MEMORY. */
 uint8_t *trainer_photo_png(const trainer_picture *picture, size_t *size, mirl_error *error);
 
-/** Writes a picture as a PNG file. MIRL_ERROR_FILE or _MEMORY. */
+/** Writes a picture as a PNG file, beside its place and renamed. MIRL_ERROR_FILE or _MEMORY. */
 mirl_status trainer_photo_write(const char *path, const trainer_picture *picture, mirl_error *error);
 
 #endif
