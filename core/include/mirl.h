@@ -55,14 +55,14 @@ MIRL_API void mirl_model_close(mirl_model *model);
 
 /** What a weights file says of itself. Strings belong to the model and are never NULL. */
 typedef struct mirl_model_info {
-    const char *task;       ///< what it restores, e.g. "denoise"; "" if the file does not say
-    const char *metadata;   ///< the file's whole __metadata__ as a JSON object
-    uint64_t file_size;     ///< bytes
-    uint64_t parameters;    ///< number of values, pruned ones included
-    uint64_t prunable;      ///< values in convolution and linear weights and norm scales
-    uint64_t alive;         ///< of those, how many are not zero
-    double dense_macs;      ///< multiply-adds a pixel if nothing were pruned
-    double macs;            ///< multiply-adds a pixel that are left
+    const char *task;     ///< what it restores, e.g. "denoise"; "" if the file does not say
+    const char *metadata; ///< the file's whole __metadata__ as a JSON object
+    uint64_t file_size;   ///< bytes
+    uint64_t parameters;  ///< number of values, pruned ones included
+    uint64_t prunable;    ///< values in convolution and linear weights and norm scales
+    uint64_t alive;       ///< of those, how many are not zero
+    double dense_macs;    ///< multiply-adds a pixel if nothing were pruned
+    double macs;          ///< multiply-adds a pixel that are left
 } mirl_model_info;
 
 MIRL_API void mirl_model_get_info(const mirl_model *model, mirl_model_info *info);
@@ -86,9 +86,10 @@ enum { MIRL_TILE_AUTO = -1, MIRL_TILE_WHOLE = 0 };
 
 typedef struct mirl_options {
     float strength;         ///< 0 (input) .. 1 (restored): out = in + strength * (network(in) - in)
-    int tile;               ///< MIRL_TILE_AUTO, MIRL_TILE_WHOLE, or a tile's side in pixels, 64..65536
+    int tile;               ///< MIRL_TILE_AUTO, MIRL_TILE_WHOLE, or a tile's side in pixels, 128..65536
     int threads;            ///< 1..256, or 0: as many as the process may run on
-    uint64_t memory;        ///< bytes the call may use beside the model and the images; 0: the default, 512 MiB
+    uint64_t memory;        ///< bytes the call may use beside the model and the images; 0: 512 MiB if tile
+                            ///< is MIRL_TILE_AUTO, no limit otherwise
     mirl_progress progress; ///< or NULL
     void *user;             ///< handed to progress
 } mirl_options;
@@ -101,8 +102,8 @@ MIRL_API mirl_options mirl_options_default(void);
  *
  * A sample outside 0..1 keeps its value plus the correction of its clipped value. NaN and infinite samples
  * pass through unchanged and influence nothing else. The result does not depend on `threads`, to the bit.
- * On failure `out` is untouched unless it is `in`'s memory or tiles were already written: then it is
- * partly restored; restore into separate memory where that matters.
+ * On failure `out` is untouched if the image is restored whole, and may be restored in part if it is tiled:
+ * restore into separate memory where that matters.
  * `options` may be NULL for the defaults. Thread-safe. */
 MIRL_API mirl_status mirl_restore(const mirl_model *model, const mirl_image *in, const mirl_image *out,
                                   const mirl_options *options, mirl_error *error);
@@ -123,8 +124,8 @@ MIRL_API mirl_status mirl_plan(const mirl_model *model, size_t width, size_t hei
 /** The file of the weights called `name`: a path (anything with a '/' or ending in ".safetensors"), or a
  * bare name looked up as <folder>/<name>.safetensors in $MIRL_WEIGHTS_PATH (folders separated by ':'), the
  * build tree, the user's data folder ($XDG_DATA_HOME/mirl/weights) and the system's, in that order.
- * NULL or "" stands for the default weights, "default". Returns the path, to be freed with free(), or NULL with
- * MIRL_ERROR_FILE and a message that lists the folders that were tried. */
+ * NULL or "" stands for the default weights, "default". Returns the path, to be freed with free(), or NULL
+ * with MIRL_ERROR_FILE and a message that lists the folders that were tried. */
 MIRL_API char *mirl_weights_find(const char *name, mirl_error *error);
 
 /** The names of all weights that mirl_weights_find() finds by name, sorted, without repeats, as a

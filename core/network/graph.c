@@ -125,9 +125,8 @@ static void add_prompt(mirl_graph *graph, int level, int features, int scale) {
     char name[64];
 
     *prompt = (mirl_prompt){.features = features, .channels = channels, .size = size, .scale = scale};
-    prompt->prompt_param =
-        add_layer(graph, MIRL_PROMPT_PARAM, 0, 5, (int[]){1, length, channels, size, size},
-                  "prompt%d.prompt_param", level + 1);
+    prompt->prompt_param = add_layer(graph, MIRL_PROMPT_PARAM, 0, 5, (int[]){1, length, channels, size, size},
+                                     "prompt%d.prompt_param", level + 1);
     prompt->linear_weight = add_layer(graph, MIRL_LINEAR_WEIGHT, 0, 2, (int[]){length, features},
                                       "prompt%d.linear_layer.weight", level + 1);
     prompt->linear_bias =
@@ -184,7 +183,8 @@ static mirl_status check_heads(const char *where, int channels, int heads, mirl_
     if (channels % heads == 0)
         return MIRL_OK;
     return mirl_fail(error, MIRL_ERROR_ARGUMENT,
-                     "configuration: the %d channels of %s do not divide by %d heads", channels, where, heads);
+                     "configuration: the %d channels of %s do not divide by %d heads", channels, where,
+                     heads);
 }
 
 static mirl_status check_config(const mirl_config *config, mirl_error *error) {
@@ -195,7 +195,8 @@ static mirl_status check_config(const mirl_config *config, mirl_error *error) {
     mirl_status status = check_range("dim", config->dim, 2, 512, error);
 
     if (!status && config->dim % 2)
-        status = mirl_fail(error, MIRL_ERROR_ARGUMENT, "configuration: dim is %d, it must be even", config->dim);
+        status =
+            mirl_fail(error, MIRL_ERROR_ARGUMENT, "configuration: dim is %d, it must be even", config->dim);
     for (int i = 0; i < 4 && !status; i++) {
         status = check_range(blocks[i], config->blocks[i], 1, 64, error);
         if (!status)
@@ -232,7 +233,8 @@ mirl_graph *mirl_graph_create(const mirl_config *config, mirl_error *error) {
     if (check_config(config, error))
         return NULL;
     const int *blocks = config->blocks;
-    size_t block_count = (size_t)(2 * (blocks[0] + blocks[1] + blocks[2]) + blocks[3] + config->refinement + 3);
+    size_t block_count =
+        (size_t)(2 * (blocks[0] + blocks[1] + blocks[2]) + blocks[3] + config->refinement + 3);
     size_t layer_count = block_count * LAYERS_A_BLOCK + OTHER_LAYERS;
     mirl_graph *graph = calloc(1, sizeof *graph);
 
@@ -269,7 +271,8 @@ double mirl_graph_attention_macs(const mirl_graph *graph) {
     double macs = 0;
     for (int i = 0; i < graph->block_count; i++) {
         const mirl_block *block = &graph->blocks[i];
-        macs += 2.0 * block->channels * block->channels / block->heads / ((double)block->scale * block->scale);
+        macs +=
+            2.0 * block->channels * block->channels / block->heads / ((double)block->scale * block->scale);
     }
     return macs;
 }

@@ -1,0 +1,223 @@
+/* Attention across channels, in three steps:
+ *
+ *   1. q, k, v of every strip. q k^T and the squares of q and k are summed while the strip is in the cache;
+ *      only v is kept, in the map y.
+ *   2. The (c/heads) x (c/heads) map of each head: norms, temperature, softmax.
+ *   3. y = x + project_out (map v), pixel by pixel, in place of v. With one head map and projection are
+ *      multiplied first where that is cheaper.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "network/stages.h"
+
+enum { PIECE = 256 }; /* pixels of a unit in step 3 */
+
+struct attention {
+    const mirl_run *run;
+    const mirl_block *block;
+    const mirl_map *x, *y;
+    mirl_walk walk;
+    int size;          /* channels a head */
+    size_t map_pitch;  /* floats in a row of a head's map */
+    size_t sums_count; /* floats that one unit of step 1 leaves */
+    size_t pieces;     /* a slab's, in step 3 */
+    bool folded;
+    float *sums;       /* [units][heads * size * map_pitch products, 2c squares] */
+    float *maps;       /* [heads][size][map_pitch] */
+    float *folded_map; /* [c][map_pitch] */
+};
+
+static struct attention describe(const mirl_model *model, const mirl_block *block, const mirl_map *x,
+                                 mirl_arena *shared) {
+    int c = block->channels, size = c / block->heads;
+    struct attention a = {
+        .block = block,
+        .x = x,
+        .walk = mirl_walk_plan(x->width, x->height, 3 * c),
+        .size = size,
+        .map_pitch = mirl_pitch((size_t)size),
+        .pieces = (x->slab_rows * x->width + PIECE - 1) / PIECE,
+    };
+    size_t maps = (size_t)c * a.map_pitch;
+    a.sums_count = maps + 2 * (size_t)c;
+    a.sums = mirl_arena_take(shared, a.sums_count * mirl_walk_units(&a.walk));
+    a.maps = mirl_arena_take(shared, maps);
+    a.folded_map = mirl_arena_take(shared, maps);
+    double projection = mirl_matrix_cost(&model->matrices[block->attn_project_out]);
+    a.folded = block->heads == 1 && (double)c * c <= (double)c * size + projection;
+    return a;
+}
+
+/* ---- Step 1 ------------------------------------------------------------------------------------------ */
+
+struct strip_scratch {
+    mirl_window window;
+    float *qkv, *transposed;
+    size_t qkv_pitch;
+};
+
+static struct strip_scratch strip_scratch(const struct attention *a, const mirl_run *run, mirl_arena *arena) {
+    const mirl_block *block = a->block;
+    struct strip_scratch s = {
+        .window = mirl_window_create(arena, run, &a->walk, a->x, block->norm1_weight, block->norm1_bias,
+                                     block->qkv),
+        .qkv_pitch = mirl_pitch(mirl_walk_strip_pixels(&a->walk)),
+    };
+    s.qkv = mirl_arena_take(arena, s.qkv_pitch * 3 * (size_t)block->channels);
+    s.transposed = mirl_arena_take(arena, mirl_walk_strip_pixels(&a->walk) * a->map_pitch);
+    return s;
+}
+
+static void add_products(const struct attention *a, const struct strip_scratch *s, size_t pixels, float *sums,
+                         bool add) {
+    const mirl_kernels *kernels = a->run->model->kernels;
+    const int c = a->block->channels, size = a->size;
+    float *squares = sums + (size_t)c * a->map_pitch;
+
+    for (int i = 0; i < 2 * c; i++) {
+        float sum = kernels->sum_of_squares(s->qkv + (size_t)i * s->qkv_pitch, pixels);
+        squares[i] = add ? squares[i] + sum : sum;
+    }
+    for (int head = 0; head < a->block->heads; head++) {
+        const float *q = s->qkv + (size_t)(head * size) * s->qkv_pitch;
+        const float *k = q + (size_t)c * s->qkv_pitch;
+        kernels->transpose(k, s->qkv_pitch, size, pixels, s->transposed, a->map_pitch);
+        kernels->dense_product(q, s->qkv_pitch, size, (int)pixels, s->transposed, a->map_pitch,
+                               sums + (size_t)(head * size) * a->map_pitch, a->map_pitch, (size_t)size, add);
+    }
+}
+
+static void look_at_unit(void *context, size_t unit, int thread) {
+    const struct attention *a = context;
+    const mirl_model *model = a->run->model;
+    const int c = a->block->channels;
+    const float *depthwise = model->values[a->block->qkv_dwconv];
+    mirl_arena arena = mirl_run_scratch(a->run, thread);
+    struct strip_scratch s = strip_scratch(a, a->run, &arena);
+    mirl_region region = mirl_walk_region(&a->walk, unit);
+    mirl_map v = *a->y;
+
+    mirl_window_begin(&s.window, &region);
+    for (size_t done = 0, rows; done < region.rows; done += rows) {
+        size_t y = region.y + done;
+        rows = region.rows - done < a->walk.strip_rows ? region.rows - done : a->walk.strip_rows;
+        mirl_window_advance(&s.window, y, rows);
+        for (int i = 0; i < 3 * c; i++)
+            model->kernels->depthwise(depthwise + 9 * i, s.window.output + (size_t)i * s.window.output_pitch,
+                                      s.window.row, s.qkv + (size_t)i * s.qkv_pitch, region.columns,
+                                      (int)rows, region.columns);
+        mirl_window_roll(&s.window, rows);
+        add_products(a, &s, rows * region.columns, a->sums + unit * a->sums_count, done > 0);
+        mirl_map_scatter(&v, region.x, y, region.columns, rows, s.qkv + 2 * (size_t)c * s.qkv_pitch,
+                         s.qkv_pitch);
+    }
+}
+
+/* ---- Step 2 ------------------------------------------------------------------------------------------ */
+
+/* Adds up what the units left, in their order, for values at..at+count-1; the first unit's are replaced. */
+static float *sum_units(const struct attention *a, size_t at, size_t count) {
+    for (size_t i = at; i < at + count; i++) {
+        double sum = 0;
+        for (size_t unit = 0; unit < mirl_walk_units(&a->walk); unit++)
+            sum += (double)a->sums[unit * a->sums_count + i];
+        a->sums[i] = (float)sum;
+    }
+    return a->sums + at;
+}
+
+static float length(float square) {
+    return fmaxf(sqrtf(square), 1e-12f);
+}
+
+static void softmax(float *row, int count) {
+    float most = row[0], sum = 0;
+    for (int j = 1; j < count; j++)
+        most = fmaxf(most, row[j]);
+    for (int j = 0; j < count; j++)
+        sum += row[j] = expf(row[j] - most);
+    for (int j = 0; j < count; j++)
+        row[j] /= sum;
+}
+
+static void make_map(void *context, size_t head, int thread) {
+    (void)thread;
+    const struct attention *a = context;
+    const int c = a->block->channels, size = a->size;
+    const size_t squares = (size_t)c * a->map_pitch, first = head * (size_t)size;
+    const float temperature = a->run->model->values[a->block->temperature][head];
+    const float *q = sum_units(a, squares + first, (size_t)size);
+    const float *k = sum_units(a, squares + (size_t)c + first, (size_t)size);
+
+    for (int i = 0; i < size; i++) {
+        size_t at = (first + (size_t)i) * a->map_pitch;
+        const float *products = sum_units(a, at, (size_t)size);
+        float *row = a->maps + at;
+        for (int j = 0; j < size; j++)
+            row[j] = products[j] / (length(q[i]) * length(k[j])) * temperature;
+        softmax(row, size);
+        memset(row + size, 0, (a->map_pitch - (size_t)size) * sizeof *row);
+    }
+    if (a->folded)
+        mirl_matrix_product(a->run->model->kernels, &a->run->model->matrices[a->block->attn_project_out],
+                            a->maps, a->map_pitch, a->folded_map, a->map_pitch, (size_t)c, false);
+}
+
+/* ---- Step 3 ------------------------------------------------------------------------------------------ */
+
+static void project_unit(void *context, size_t unit, int thread) {
+    const struct attention *a = context;
+    const mirl_model *model = a->run->model;
+    const int c = a->block->channels, size = a->size;
+    const size_t slab = unit / a->pieces, at = unit % a->pieces * PIECE;
+    const size_t slab_pixels = a->x->slab_rows * a->x->width;
+    const size_t pixels = slab_pixels - at < PIECE ? slab_pixels - at : PIECE, pitch = mirl_pitch(PIECE);
+    mirl_arena arena = mirl_run_scratch(a->run, thread);
+    float *v = mirl_arena_take(&arena, pitch * (size_t)c),
+          *mixed = mirl_arena_take(&arena, pitch * (size_t)c);
+    const float *x = a->x->data + slab * a->x->slab_stride + at;
+    float *y = a->y->data + slab * a->y->slab_stride + at;
+
+    for (int i = 0; i < c; i++) {
+        memcpy(v + (size_t)i * pitch, y + (size_t)i * a->y->pitch, pixels * sizeof *v);
+        memcpy(y + (size_t)i * a->y->pitch, x + (size_t)i * a->x->pitch, pixels * sizeof *v);
+    }
+    if (a->folded) {
+        model->kernels->dense_product(a->folded_map, a->map_pitch, c, c, v, pitch, y, a->y->pitch, pixels,
+                                      true);
+        return;
+    }
+    for (int head = 0; head < a->block->heads; head++) {
+        size_t first = (size_t)(head * size);
+        model->kernels->dense_product(a->maps + first * a->map_pitch, a->map_pitch, size, size,
+                                      v + first * pitch, pitch, mixed + first * pitch, pitch, pixels, false);
+    }
+    mirl_matrix_product(model->kernels, &model->matrices[a->block->attn_project_out], mixed, pitch, y,
+                        a->y->pitch, pixels, true);
+}
+
+bool mirl_attention(const mirl_run *run, const mirl_block *block, const mirl_map *x, const mirl_map *y) {
+    const mirl_model *model = run->model;
+    mirl_arena shared = {run->shared, 0};
+    struct attention a = describe(model, block, x, &shared);
+    double c = block->channels, pixels = (double)x->width * (double)x->height;
+    double look = mirl_matrix_cost(&model->matrices[block->qkv]) + 3 * c * 18 + c * a.size;
+    double project = mirl_matrix_cost(&model->matrices[block->attn_project_out]) + c * a.size;
+
+    a.run = run;
+    a.y = y;
+    return mirl_team_run(run->team, mirl_walk_units(&a.walk), run->share * pixels * look, look_at_unit, &a) &&
+           mirl_team_run(run->team, (size_t)block->heads, 0, make_map, &a) &&
+           mirl_team_run(run->team, mirl_map_slabs(x) * a.pieces, run->share * pixels * project, project_unit,
+                         &a);
+}
+
+mirl_needs mirl_attention_needs(const mirl_model *model, const mirl_block *block, const mirl_map *x) {
+    mirl_run run = {.model = model};
+    mirl_arena shared = {0}, strip = {0}, projection = {0};
+    struct attention a = describe(model, block, x, &shared);
+    strip_scratch(&a, &run, &strip);
+    mirl_arena_take(&projection, 2 * mirl_pitch(PIECE) * (size_t)block->channels);
+    return (mirl_needs){strip.used > projection.used ? strip.used : projection.used, shared.used};
+}

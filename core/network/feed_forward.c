@@ -1,0 +1,95 @@
+/* The gated feed-forward half of a block, strip by strip: its hidden channels never reach memory. */
+#include "network/stages.h"
+
+struct feed_forward {
+    const mirl_run *run;
+    const mirl_block *block;
+    const mirl_map *y, *x;
+    mirl_walk walk;
+};
+
+struct scratch {
+    mirl_window window;
+    float *gate, *value, *out;
+    size_t pitch;
+};
+
+static struct scratch scratch(const struct feed_forward *f, const mirl_run *run, mirl_arena *arena) {
+    const mirl_block *block = f->block;
+    struct scratch s = {
+        .window = mirl_window_create(arena, run, &f->walk, f->y, block->norm2_weight, block->norm2_bias,
+                                     block->project_in),
+        .pitch = mirl_pitch(mirl_walk_strip_pixels(&f->walk)),
+    };
+    s.gate = mirl_arena_take(arena, s.pitch * (size_t)block->hidden);
+    s.value = mirl_arena_take(arena, s.pitch);
+    s.out = mirl_arena_take(arena, s.pitch * (size_t)block->channels);
+    return s;
+}
+
+/* Both depthwise halves and the gate of one strip. */
+static void gate_strip(const struct feed_forward *f, const struct scratch *s, size_t rows) {
+    const mirl_model *model = f->run->model;
+    const mirl_kernels *kernels = model->kernels;
+    const float *depthwise = model->values[f->block->dwconv];
+    const size_t columns = s->window.region.columns, hidden = (size_t)f->block->hidden;
+
+    for (size_t i = 0; i < hidden; i++) {
+        const float *gate = s->window.output + i * s->window.output_pitch;
+        const float *value = gate + hidden * s->window.output_pitch;
+        float *out = s->gate + i * s->pitch;
+        kernels->depthwise(depthwise + 9 * i, gate, s->window.row, out, columns, (int)rows, columns);
+        kernels->depthwise(depthwise + 9 * (hidden + i), value, s->window.row, s->value, columns, (int)rows,
+                           columns);
+        kernels->gate(out, s->value, rows * columns);
+    }
+}
+
+static void feed_unit(void *context, size_t unit, int thread) {
+    const struct feed_forward *f = context;
+    const mirl_model *model = f->run->model;
+    mirl_arena arena = mirl_run_scratch(f->run, thread);
+    struct scratch s = scratch(f, f->run, &arena);
+    mirl_region region = mirl_walk_region(&f->walk, unit);
+
+    mirl_window_begin(&s.window, &region);
+    for (size_t done = 0, rows; done < region.rows; done += rows) {
+        size_t y = region.y + done;
+        rows = region.rows - done < f->walk.strip_rows ? region.rows - done : f->walk.strip_rows;
+        mirl_window_advance(&s.window, y, rows);
+        gate_strip(f, &s, rows);
+        mirl_window_roll(&s.window, rows);
+        mirl_map_gather(f->y, (ptrdiff_t)region.x, (ptrdiff_t)y, region.columns, rows, s.out, s.pitch);
+        mirl_matrix_product(model->kernels, &model->matrices[f->block->ffn_project_out], s.gate, s.pitch,
+                            s.out, s.pitch, rows * region.columns, true);
+        mirl_map_scatter(f->x, region.x, y, region.columns, rows, s.out, s.pitch);
+    }
+}
+
+static struct feed_forward describe(const mirl_block *block, const mirl_map *y) {
+    return (struct feed_forward){
+        .block = block,
+        .y = y,
+        .walk = mirl_walk_plan(y->width, y->height, 2 * block->hidden),
+    };
+}
+
+bool mirl_feed_forward(const mirl_run *run, const mirl_block *block, const mirl_map *y, const mirl_map *x) {
+    const mirl_matrix *matrices = run->model->matrices;
+    struct feed_forward f = describe(block, y);
+    double pixels = (double)x->width * (double)x->height;
+    double cost = mirl_matrix_cost(&matrices[block->project_in]) +
+                  mirl_matrix_cost(&matrices[block->ffn_project_out]) + 2 * block->hidden * 30.0;
+
+    f.run = run;
+    f.x = x;
+    return mirl_team_run(run->team, mirl_walk_units(&f.walk), run->share * pixels * cost, feed_unit, &f);
+}
+
+mirl_needs mirl_feed_forward_needs(const mirl_model *model, const mirl_block *block, const mirl_map *x) {
+    mirl_run run = {.model = model};
+    mirl_arena arena = {0};
+    struct feed_forward f = describe(block, x);
+    scratch(&f, &run, &arena);
+    return (mirl_needs){arena.used, 0};
+}

@@ -1,0 +1,48 @@
+/* A feature map in memory.
+ *
+ * The rows of an image are grouped into slabs; a slab holds, one channel after the other, its rows of that
+ * channel end to end. So a product over a slab's pixels walks memory in order whatever the image's width,
+ * and a range of channels of a map is a map again: joining channels costs nothing.
+ */
+#ifndef MIRL_CORE_NETWORK_MAP_H
+#define MIRL_CORE_NETWORK_MAP_H
+
+#include "mirl.h"
+
+typedef struct mirl_map {
+    float *data; ///< first slab, first channel
+    int channels;
+    size_t width, height; ///< pixels
+    size_t slab_rows;     ///< rows in a slab; the last slab may use fewer
+    size_t pitch;         ///< floats from one channel of a slab to the next, slab_rows * width padded
+    size_t slab_stride;   ///< floats from one slab to the next
+} mirl_map;
+
+/** Slabs that a map of this height has. */
+static inline size_t mirl_map_slabs(const mirl_map *map) {
+    return (map->height + map->slab_rows - 1) / map->slab_rows;
+}
+
+/** The pixels of row y in one channel. */
+static inline float *mirl_map_row(const mirl_map *map, int channel, size_t y) {
+    return map->data + y / map->slab_rows * map->slab_stride + (size_t)channel * map->pitch +
+           y % map->slab_rows * map->width;
+}
+
+/** The same map, seen as its channels first..first+channels-1. */
+static inline mirl_map mirl_map_channels(mirl_map map, int first, int channels) {
+    map.data += (size_t)first * map.pitch;
+    map.channels = channels;
+    return map;
+}
+
+/** Copies the rectangle of `rows` x `columns` pixels at (x, y), which may lie partly or wholly outside (zeros
+ * there), of every channel to out: channels out_pitch floats apart, rows end to end. */
+void mirl_map_gather(const mirl_map *map, ptrdiff_t x, ptrdiff_t y, size_t columns, size_t rows, float *out,
+                     size_t out_pitch);
+
+/** The reverse, for a rectangle inside. */
+void mirl_map_scatter(const mirl_map *map, size_t x, size_t y, size_t columns, size_t rows, const float *in,
+                      size_t in_pitch);
+
+#endif

@@ -1,0 +1,86 @@
+#include "network/model.h"
+
+#include <stdlib.h>
+
+#include "error.h"
+
+static bool is_matrix(const mirl_layer *layer) {
+    return layer->kind == MIRL_CONV1 || layer->kind == MIRL_CONV3;
+}
+
+static mirl_status pack_layer(mirl_model *model, int index, mirl_error *error) {
+    const mirl_layer *layer = &model->graph->layers[index];
+    if (is_matrix(layer))
+        return mirl_matrix_pack(&model->matrices[index], model->weights, index, error);
+    model->values[index] = malloc(layer->count * sizeof(float));
+    if (!model->values[index])
+        return mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory for the values of %s", layer->name);
+    mirl_weights_values(model->weights, index, model->values[index]);
+    return MIRL_OK;
+}
+
+mirl_model *mirl_model_open(const char *path, mirl_error *error) {
+    mirl_model *model = calloc(1, sizeof *model);
+    if (!model) {
+        mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory to open %s", path);
+        return NULL;
+    }
+    model->kernels = mirl_kernels_best();
+    model->weights = mirl_weights_open(path, error);
+    if (!model->weights)
+        goto failed;
+    model->graph = mirl_weights_graph(model->weights);
+    model->matrices = calloc((size_t)model->graph->layer_count, sizeof *model->matrices);
+    model->values = calloc((size_t)model->graph->layer_count, sizeof *model->values);
+    if (!model->matrices || !model->values) {
+        mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory to open %s", path);
+        goto failed;
+    }
+    for (int i = 0; i < model->graph->layer_count; i++)
+        if (pack_layer(model, i, error))
+            goto failed;
+    return model;
+
+failed:
+    mirl_model_close(model);
+    return NULL;
+}
+
+void mirl_model_close(mirl_model *model) {
+    if (!model)
+        return;
+    for (int i = 0; model->graph && i < model->graph->layer_count; i++) {
+        if (model->matrices)
+            mirl_matrix_free(&model->matrices[i]);
+        if (model->values)
+            free(model->values[i]);
+    }
+    free(model->matrices);
+    free(model->values);
+    mirl_weights_close(model->weights);
+    free(model);
+}
+
+void mirl_model_get_info(const mirl_model *model, mirl_model_info *info) {
+    const mirl_graph *graph = model->graph;
+    *info = (mirl_model_info){
+        .task = mirl_weights_metadata_get(model->weights, "task"),
+        .metadata = mirl_weights_metadata(model->weights),
+        .file_size = mirl_weights_file_size(model->weights),
+        .parameters = graph->parameters,
+        .dense_macs = mirl_graph_attention_macs(graph),
+        .macs = mirl_graph_attention_macs(graph),
+    };
+    for (int i = 0; i < graph->layer_count; i++) {
+        const mirl_layer *layer = &graph->layers[i];
+        double cost = mirl_layer_macs_per_value(layer);
+        size_t alive = mirl_weights_alive(model->weights, i);
+        /* Depthwise convolutions run in full: their few zeros save nothing. */
+        info->dense_macs += cost * (double)layer->count;
+        info->macs += cost * (double)(layer->kind == MIRL_DEPTHWISE ? layer->count : alive);
+        if (mirl_layer_is_prunable(layer)) {
+            info->prunable += layer->count;
+            info->alive += alive;
+        }
+    }
+}

@@ -1,0 +1,16 @@
+/* An opened model: its graph and its weights, packed for the kernels. */
+#ifndef MIRL_CORE_NETWORK_MODEL_H
+#define MIRL_CORE_NETWORK_MODEL_H
+
+#include "kernels/kernels.h"
+#include "network/matrix.h"
+
+struct mirl_model {
+    mirl_weights *weights;
+    const mirl_graph *graph;     ///< the weights'
+    const mirl_kernels *kernels; ///< the fastest; tests and benchmarks may set another before use
+    mirl_matrix *matrices;       ///< [layer_count], filled for convolutions other than depthwise
+    float **values;              ///< [layer_count], filled for all other layers: decoded, published order
+};
+
+#endif

@@ -1,0 +1,224 @@
+/* Restoring an image of any size and shape: clipping, padding, tiles, blending, strength. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "network/network.h"
+#include "restore/tiles.h"
+#include "team.h"
+
+enum { LARGEST_SIDE = 1 << 20, LARGEST_TILE = 65536, SMALLEST_TILE = 128, MOST_THREADS = 256 };
+
+/* ---- Checks ------------------------------------------------------------------------------------------ */
+
+static mirl_status check_size(size_t width, size_t height, mirl_error *error) {
+    if (width < 1 || height < 1 || width > LARGEST_SIDE || height > LARGEST_SIDE)
+        return mirl_fail(error, MIRL_ERROR_ARGUMENT,
+                         "the image has %zu x %zu pixels, each side must have 1 to %d", width, height,
+                         LARGEST_SIDE);
+    return MIRL_OK;
+}
+
+static mirl_status check_options(const mirl_options *options, mirl_error *error) {
+    if (!(options->strength >= 0 && options->strength <= 1))
+        return mirl_fail(error, MIRL_ERROR_ARGUMENT, "strength is %g, it must be 0 to 1",
+                         (double)options->strength);
+    if (options->threads < 0 || options->threads > MOST_THREADS)
+        return mirl_fail(error, MIRL_ERROR_ARGUMENT,
+                         "threads is %d, it must be 1 to %d, or 0 for all processors", options->threads,
+                         MOST_THREADS);
+    if (options->tile != MIRL_TILE_AUTO && options->tile != MIRL_TILE_WHOLE &&
+        (options->tile < SMALLEST_TILE || options->tile > LARGEST_TILE))
+        return mirl_fail(error, MIRL_ERROR_ARGUMENT,
+                         "tile is %d, it must be %d to %d pixels, 0 for the whole image, or automatic",
+                         options->tile, SMALLEST_TILE, LARGEST_TILE);
+    return MIRL_OK;
+}
+
+static mirl_status check_images(const mirl_image *in, const mirl_image *out, mirl_error *error) {
+    if (!in || !out || !in->data || !out->data)
+        return mirl_fail(error, MIRL_ERROR_ARGUMENT, "an image has no samples, its data must not be NULL");
+    if (in->channels != 1 && in->channels != 3)
+        return mirl_fail(error, MIRL_ERROR_ARGUMENT, "the image has %d channels, it must have 3 or 1",
+                         in->channels);
+    if (in->width != out->width || in->height != out->height || in->channels != out->channels)
+        return mirl_fail(error, MIRL_ERROR_ARGUMENT, "input and output must have the same size and channels");
+    return check_size(in->width, in->height, error);
+}
+
+/* ---- Pixels ------------------------------------------------------------------------------------------ */
+
+static float *sample(const mirl_image *image, size_t x, size_t y, int channel) {
+    return image->data + (ptrdiff_t)x * image->pixel_stride + (ptrdiff_t)y * image->row_stride +
+           channel * image->channel_stride;
+}
+
+/* Index `at` of a line of n pixels that is continued by reflection. */
+static size_t reflect(size_t at, size_t n) {
+    if (n == 1)
+        return 0;
+    at %= 2 * n - 2;
+    return at < n ? at : 2 * n - 2 - at;
+}
+
+/* Writes the image from (left, top) on into the network's input. NaN and infinite samples take the value of
+ * the sample before them. */
+static void load_tile(const mirl_image *in, size_t left, size_t top, const mirl_map *map) {
+    for (int c = 0; c < 3; c++)
+        for (size_t y = 0; y < map->height; y++) {
+            size_t source_y = reflect(top + y, in->height);
+            float *row = mirl_map_row(map, c, y), last = 0;
+            for (size_t x = 0; x < map->width; x++) {
+                float value = *sample(in, reflect(left + x, in->width), source_y, in->channels == 3 ? c : 0);
+                if (isfinite(value))
+                    last = value < 0 ? 0 : value > 1 ? 1 : value;
+                row[x] = last;
+            }
+        }
+}
+
+/* out = in + strength * correction for one row, the correction being 3 planes `plane` floats apart. */
+static void store_row(const mirl_image *in, const mirl_image *out, size_t y, const float *correction,
+                      size_t plane, float strength) {
+    for (size_t x = 0; x < in->width; x++)
+        for (int c = 0; c < in->channels; c++) {
+            float value = *sample(in, x, y, c);
+            float change =
+                in->channels == 3
+                    ? correction[(size_t)c * plane + x]
+                    : (correction[x] + correction[plane + x] + correction[2 * plane + x]) * (1 / 3.0f);
+            *sample(out, x, y, c) = isfinite(value) ? value + strength * change : value;
+        }
+}
+
+/* ---- Tiles ------------------------------------------------------------------------------------------- */
+
+struct job {
+    const mirl_image *in, *out;
+    float strength;
+    const mirl_tiles *tiles;
+    mirl_network *network;
+    mirl_team *team;
+    float *band; /* [3][tile height][image width]: the weighted corrections of a row of tiles */
+};
+
+/* Adds tile `column` of the row of tiles `row` to the band. */
+static void blend(const struct job *job, size_t column, size_t row) {
+    const mirl_map *correction = mirl_network_correction(job->network);
+    const mirl_tiling *across = &job->tiles->across, *down = &job->tiles->down;
+    const size_t left = mirl_tiling_start(across, column), top = mirl_tiling_start(down, row);
+
+    for (size_t x = 0; x < across->size && left + x < across->length; x++) {
+        float weight = mirl_tiling_weight(across, column, left + x);
+        for (int c = 0; weight > 0 && c < 3; c++)
+            for (size_t y = 0; y < down->size && top + y < down->length; y++)
+                job->band[((size_t)c * down->size + y) * across->length + left + x] +=
+                    weight * mirl_tiling_weight(down, row, top + y) * mirl_map_row(correction, c, y)[x];
+    }
+}
+
+/* Writes the first `rows` rows of the band, which no later tile touches, and moves the others up. */
+static void finish_rows(const struct job *job, size_t top, size_t rows) {
+    const size_t height = job->tiles->down.size, width = job->tiles->across.length, plane = height * width;
+
+    for (size_t y = 0; y < rows; y++)
+        store_row(job->in, job->out, top + y, job->band + y * width, plane, job->strength);
+    for (int c = 0; c < 3; c++) {
+        float *band = job->band + (size_t)c * plane;
+        memmove(band, band + rows * width, (height - rows) * width * sizeof *band);
+        memset(band + (height - rows) * width, 0, rows * width * sizeof *band);
+    }
+}
+
+static bool restore_tiles(const struct job *job) {
+    const mirl_tiling *across = &job->tiles->across, *down = &job->tiles->down;
+    const double share = 1 / (double)(across->count * down->count);
+
+    for (size_t row = 0; row < down->count; row++) {
+        size_t top = mirl_tiling_start(down, row);
+        for (size_t column = 0; column < across->count; column++) {
+            load_tile(job->in, mirl_tiling_start(across, column), top, mirl_network_image(job->network));
+            if (!mirl_network_run(job->network, job->team, share, NULL, NULL))
+                return false;
+            blend(job, column, row);
+        }
+        size_t next = row + 1 < down->count ? mirl_tiling_start(down, row + 1) : down->length;
+        finish_rows(job, top, next - top);
+    }
+    return true;
+}
+
+static bool restore_whole(const struct job *job) {
+    const mirl_map *correction = mirl_network_correction(job->network);
+
+    load_tile(job->in, 0, 0, mirl_network_image(job->network));
+    if (!mirl_network_run(job->network, job->team, 1, NULL, NULL))
+        return false;
+    for (size_t y = 0; y < job->in->height; y++)
+        store_row(job->in, job->out, y, mirl_map_row(correction, 0, y), correction->pitch, job->strength);
+    return true;
+}
+
+static mirl_status run_job(struct job *job, const mirl_model *model, const mirl_options *options,
+                           mirl_error *error) {
+    const mirl_tiling *across = &job->tiles->across, *down = &job->tiles->down;
+    const bool whole = across->count * down->count == 1;
+    mirl_status status = MIRL_OK;
+
+    job->team = mirl_team_create(job->tiles->threads, options->progress, options->user);
+    job->network = mirl_network_create(model, across->size, down->size, job->tiles->threads, error);
+    if (!whole)
+        job->band = calloc(3 * down->size * across->length, sizeof *job->band);
+    if (!job->network)
+        status = MIRL_ERROR_MEMORY;
+    else if (!job->team || (!whole && !job->band))
+        status = mirl_fail(error, MIRL_ERROR_MEMORY, "the system has not enough memory");
+    else if (!(whole ? restore_whole(job) : restore_tiles(job)))
+        status = mirl_fail(error, MIRL_ERROR_CANCELLED, "cancelled");
+    free(job->band);
+    mirl_network_free(job->network);
+    mirl_team_free(job->team);
+    return status;
+}
+
+mirl_status mirl_restore(const mirl_model *model, const mirl_image *in, const mirl_image *out,
+                         const mirl_options *options, mirl_error *error) {
+    const mirl_options defaults = mirl_options_default();
+    mirl_tiles tiles;
+
+    options = options ? options : &defaults;
+    mirl_status status = check_images(in, out, error);
+    if (!status)
+        status = check_options(options, error);
+    if (!status)
+        status = mirl_tiles_plan(&tiles, model, in->width, in->height, options,
+                                 mirl_team_threads(options->threads), error);
+    if (status)
+        return status;
+    struct job job = {.in = in, .out = out, .strength = options->strength, .tiles = &tiles};
+    return run_job(&job, model, options, error);
+}
+
+mirl_status mirl_plan(const mirl_model *model, size_t width, size_t height, const mirl_options *options,
+                      mirl_plan_info *info, mirl_error *error) {
+    const mirl_options defaults = mirl_options_default();
+    mirl_tiles tiles;
+
+    options = options ? options : &defaults;
+    mirl_status status = check_size(width, height, error);
+    if (!status)
+        status = check_options(options, error);
+    if (!status)
+        status = mirl_tiles_plan(&tiles, model, width, height, options, mirl_team_threads(options->threads),
+                                 error);
+    if (status)
+        return status;
+    *info = (mirl_plan_info){
+        .tile_width = tiles.across.count > 1 ? tiles.across.size : width,
+        .tile_height = tiles.down.count > 1 ? tiles.down.size : height,
+        .tiles = tiles.across.count * tiles.down.count,
+        .memory = tiles.memory,
+    };
+    return MIRL_OK;
+}

@@ -1,0 +1,97 @@
+#include "restore/tiles.h"
+
+#include "error.h"
+#include "network/network.h"
+
+enum {
+    STEP = 64, /* sides that are tried, from the largest down */
+    LARGEST = 4096,
+    SMALLEST = 192,               /* below, tiles are mostly overlap */
+    RAMP = MIRL_TILE_OVERLAP / 2, /* pixels; a quarter of the overlap on either side is not used */
+    COUNTED_THREADS = 8, /* for whose scratch the cut leaves room; a smaller budget means fewer threads */
+};
+
+static const uint64_t DEFAULT_MEMORY = (uint64_t)512 << 20;
+
+static size_t multiple_of_8(size_t n) {
+    return (n + 7) / 8 * 8;
+}
+
+static mirl_tiling tiling_of(size_t length, size_t size) {
+    if (length <= size)
+        return (mirl_tiling){length, multiple_of_8(length), 1};
+    size_t step = size - MIRL_TILE_OVERLAP;
+    return (mirl_tiling){length, size, (length - MIRL_TILE_OVERLAP + step - 1) / step};
+}
+
+size_t mirl_tiling_start(const mirl_tiling *tiling, size_t i) {
+    if (tiling->count == 1)
+        return 0;
+    return (tiling->length - tiling->size) * i / (tiling->count - 1);
+}
+
+/* The share of the later of two tiles that overlap in begin..end-1: a ramp in the middle. Neighbouring ramps
+ * never meet: tiles of 128 pixels or more lie at least RAMP apart. */
+static float ramp(size_t begin, size_t end, size_t at) {
+    float middle = (float)(begin + end) / 2;
+    float t = ((float)at + 0.5f - middle) / RAMP + 0.5f;
+    return t < 0 ? 0 : t > 1 ? 1 : t * t * (3 - 2 * t);
+}
+
+float mirl_tiling_weight(const mirl_tiling *tiling, size_t i, size_t at) {
+    float weight = 1;
+    size_t start = mirl_tiling_start(tiling, i);
+    if (i > 0)
+        weight *= ramp(start, mirl_tiling_start(tiling, i - 1) + tiling->size, at);
+    if (i + 1 < tiling->count)
+        weight *= 1 - ramp(mirl_tiling_start(tiling, i + 1), start + tiling->size, at);
+    return weight;
+}
+
+/* What a cut takes, without the threads' scratch. */
+static uint64_t memory_of(const mirl_model *model, const mirl_tiles *tiles) {
+    uint64_t bytes = mirl_network_bytes(model, tiles->across.size, tiles->down.size, 0);
+    if (tiles->across.count * tiles->down.count > 1)
+        bytes += (uint64_t)3 * tiles->across.length * tiles->down.size * sizeof(float);
+    return bytes;
+}
+
+static uint64_t scratch_of(const mirl_model *model, const mirl_tiles *tiles) {
+    return mirl_network_bytes(model, tiles->across.size, tiles->down.size, 1) -
+           mirl_network_bytes(model, tiles->across.size, tiles->down.size, 0);
+}
+
+static uint64_t try_side(mirl_tiles *tiles, const mirl_model *model, size_t width, size_t height,
+                         size_t side) {
+    tiles->across = tiling_of(width, side);
+    tiles->down = tiling_of(height, side);
+    return memory_of(model, tiles) + COUNTED_THREADS * scratch_of(model, tiles);
+}
+
+mirl_status mirl_tiles_plan(mirl_tiles *tiles, const mirl_model *model, size_t width, size_t height,
+                            const mirl_options *options, int threads, mirl_error *error) {
+    const size_t whole = multiple_of_8(width > height ? width : height);
+    uint64_t budget = options->memory ? options->memory : DEFAULT_MEMORY;
+
+    if (options->tile != MIRL_TILE_AUTO) {
+        size_t side = options->tile == MIRL_TILE_WHOLE ? whole : multiple_of_8((size_t)options->tile);
+        try_side(tiles, model, width, height, side);
+        if (!options->memory)
+            budget = UINT64_MAX;
+    } else if (try_side(tiles, model, width, height, whole) > budget) {
+        size_t side = LARGEST;
+        while (try_side(tiles, model, width, height, side) > budget && side > SMALLEST)
+            side -= STEP;
+    }
+
+    uint64_t fixed = memory_of(model, tiles), scratch = scratch_of(model, tiles);
+    if (fixed + scratch > budget)
+        return mirl_fail(error, MIRL_ERROR_MEMORY,
+                         "%zu x %zu pixels in tiles of %zu x %zu need %.0f MiB of memory, %.0f are allowed",
+                         width, height, tiles->across.size, tiles->down.size,
+                         (double)(fixed + scratch) / (1 << 20), (double)budget / (1 << 20));
+    uint64_t affordable = (budget - fixed) / scratch;
+    tiles->threads = affordable < (uint64_t)threads ? (int)affordable : threads;
+    tiles->memory = fixed + (uint64_t)tiles->threads * scratch;
+    return MIRL_OK;
+}

@@ -1,0 +1,155 @@
+#define _GNU_SOURCE
+#include "team.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+enum { MOST_THREADS = 256 };
+
+struct mirl_team {
+    mirl_progress progress;
+    void *user;
+    double done; /* progress before the present job */
+
+    pthread_mutex_t mutex;
+    pthread_cond_t start, finished;
+    unsigned job; /* number of the present job */
+    int busy;     /* workers that have not finished it */
+    bool quit;
+
+    mirl_unit work;
+    void *context;
+    size_t count;
+    double share;
+    atomic_size_t next, completed;
+    atomic_bool cancelled;
+
+    int size, workers;
+    struct worker {
+        mirl_team *team;
+        int thread;
+        pthread_t id;
+    } worker[];
+};
+
+int mirl_team_threads(int threads) {
+    cpu_set_t set;
+    if (threads <= 0)
+        threads = sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
+    return threads > MOST_THREADS ? MOST_THREADS : threads;
+}
+
+static void report(mirl_team *team) {
+    double done = team->done + team->share * (double)atomic_load(&team->completed) / (double)team->count;
+    if (team->progress && !team->progress(done > 1 ? 1 : done, team->user))
+        atomic_store(&team->cancelled, true);
+}
+
+static void take_units(mirl_team *team, int thread) {
+    while (!atomic_load(&team->cancelled)) {
+        size_t unit = atomic_fetch_add(&team->next, 1);
+        if (unit >= team->count)
+            return;
+        team->work(team->context, unit, thread);
+        atomic_fetch_add(&team->completed, 1);
+        if (thread == 0)
+            report(team);
+    }
+}
+
+static void *worker_main(void *argument) {
+    struct worker *worker = argument;
+    mirl_team *team = worker->team;
+    unsigned job = 0;
+
+    pthread_mutex_lock(&team->mutex);
+    for (;;) {
+        while (team->job == job && !team->quit)
+            pthread_cond_wait(&team->start, &team->mutex);
+        if (team->quit)
+            break;
+        job = team->job;
+        pthread_mutex_unlock(&team->mutex);
+        take_units(team, worker->thread);
+        pthread_mutex_lock(&team->mutex);
+        if (--team->busy == 0)
+            pthread_cond_signal(&team->finished);
+    }
+    pthread_mutex_unlock(&team->mutex);
+    return NULL;
+}
+
+mirl_team *mirl_team_create(int threads, mirl_progress progress, void *user) {
+    mirl_team *team = calloc(1, sizeof *team + (size_t)(threads - 1) * sizeof *team->worker);
+    if (!team)
+        return NULL;
+    team->progress = progress;
+    team->user = user;
+    pthread_mutex_init(&team->mutex, NULL);
+    pthread_cond_init(&team->start, NULL);
+    pthread_cond_init(&team->finished, NULL);
+    for (int i = 0; i < threads - 1; i++) {
+        struct worker *worker = &team->worker[i];
+        worker->team = team;
+        worker->thread = i + 1;
+        if (pthread_create(&worker->id, NULL, worker_main, worker))
+            break;
+        team->workers++;
+    }
+    team->size = team->workers + 1;
+    return team;
+}
+
+void mirl_team_free(mirl_team *team) {
+    if (!team)
+        return;
+    pthread_mutex_lock(&team->mutex);
+    team->quit = true;
+    pthread_cond_broadcast(&team->start);
+    pthread_mutex_unlock(&team->mutex);
+    for (int i = 0; i < team->workers; i++)
+        pthread_join(team->worker[i].id, NULL);
+    pthread_cond_destroy(&team->finished);
+    pthread_cond_destroy(&team->start);
+    pthread_mutex_destroy(&team->mutex);
+    free(team);
+}
+
+int mirl_team_size(const mirl_team *team) {
+    return team->size;
+}
+
+bool mirl_team_cancelled(const mirl_team *team) {
+    return atomic_load(&team->cancelled);
+}
+
+bool mirl_team_run(mirl_team *team, size_t count, double share, mirl_unit work, void *context) {
+    if (mirl_team_cancelled(team))
+        return false;
+    if (count == 0)
+        return true;
+    pthread_mutex_lock(&team->mutex);
+    team->work = work;
+    team->context = context;
+    team->count = count;
+    team->share = share;
+    atomic_store(&team->next, 0);
+    atomic_store(&team->completed, 0);
+    team->busy = team->workers;
+    team->job++;
+    pthread_cond_broadcast(&team->start);
+    pthread_mutex_unlock(&team->mutex);
+
+    take_units(team, 0);
+
+    pthread_mutex_lock(&team->mutex);
+    while (team->busy > 0)
+        pthread_cond_wait(&team->finished, &team->mutex);
+    pthread_mutex_unlock(&team->mutex);
+    if (!mirl_team_cancelled(team))
+        report(team);
+    team->done += share;
+    return !mirl_team_cancelled(team);
+}

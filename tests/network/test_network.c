@@ -1,0 +1,146 @@
+/* The network against the golden files: every module's output, for each instruction set, for dense and sparse
+ * storage, and for several thread counts, which must not change a bit. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "golden.h"
+#include "network/network.h"
+
+enum { WIDTH = 56, HEIGHT = 40 };
+
+struct tester {
+    golden *file;
+    int compared;
+    double worst;
+};
+
+static double compare(const mirl_map *map, const float *expected) {
+    double worst = 0;
+    for (int c = 0; c < map->channels; c++)
+        for (size_t y = 0; y < map->height; y++)
+            for (size_t x = 0; x < map->width; x++)
+                worst = fmax(worst, fabs((double)mirl_map_row(map, c, y)[x] - (double)*expected++));
+    return worst;
+}
+
+static void compare_tap(const char *module, const mirl_map *result, void *user) {
+    struct tester *tester = user;
+    char name[80];
+    snprintf(name, sizeof name, "tap.%s", module);
+    const float *expected = golden_tensor(tester->file, name, NULL);
+    if (!expected)
+        return;
+    double worst = compare(result, expected);
+    if (!(worst <= 2e-5))
+        fail_msg("%s differs by %g", module, worst);
+    tester->compared++;
+    tester->worst = fmax(tester->worst, worst);
+}
+
+/* Runs the golden image; the correction goes to `result`, 3 * HEIGHT * WIDTH floats. */
+static void run(const mirl_model *model, int threads, struct tester *tester, float *result) {
+    const float *image = golden_tensor(tester->file, "input", NULL);
+    mirl_error error;
+    mirl_network *network = mirl_network_create(model, WIDTH, HEIGHT, threads, &error);
+    mirl_team *team = mirl_team_create(threads, NULL, NULL);
+    assert_non_null(network);
+    assert_non_null(team);
+    for (int c = 0; c < 3; c++)
+        for (size_t y = 0; y < HEIGHT; y++)
+            memcpy(mirl_map_row(mirl_network_image(network), c, y),
+                   image + (size_t)(c * HEIGHT + (int)y) * WIDTH, WIDTH * sizeof *image);
+    assert_true(mirl_network_run(network, team, 1, compare_tap, tester));
+    for (int c = 0; c < 3; c++)
+        for (size_t y = 0; y < HEIGHT; y++)
+            memcpy(result + (size_t)(c * HEIGHT + (int)y) * WIDTH,
+                   mirl_map_row(mirl_network_correction(network), c, y), WIDTH * sizeof *result);
+    mirl_team_free(team);
+    mirl_network_free(network);
+}
+
+static mirl_model *open_golden(void) {
+    mirl_error error;
+    mirl_model *model = mirl_model_open(MIRL_TEST_DATA "/golden/lightning.ckpt", &error);
+    if (!model)
+        fail_msg("%s", error.message);
+    return model;
+}
+
+/* Packs every matrix anew: all dense, or all sparse with `blocks` blocks of columns. */
+static void repack(mirl_model *model, bool dense) {
+    for (int i = 0; i < model->graph->layer_count; i++) {
+        mirl_matrix *matrix = &model->matrices[i];
+        if (matrix->rows)
+            assert_int_equal(mirl_matrix_pack_as(matrix, model->weights, i, dense, NULL), MIRL_OK);
+    }
+}
+
+static void golden_taps(void **state) {
+    (void)state;
+    struct tester tester = {.file = golden_open("forward.safetensors")};
+    assert_non_null(tester.file);
+    mirl_model *model = open_golden();
+    float *results[2] = {malloc(3 * HEIGHT * WIDTH * sizeof(float)),
+                         malloc(3 * HEIGHT * WIDTH * sizeof(float))};
+
+    for (int dense = 0; dense < 2; dense++) {
+        repack(model, dense);
+        for (const mirl_kernels *const *table = mirl_kernels_all(); *table; table++) {
+            static const int threads[] = {1, 2, 5};
+            model->kernels = *table;
+            for (int i = 0; i < 3; i++) {
+                tester.compared = 0;
+                run(model, threads[i], &tester, results[i > 0]);
+                assert_int_equal(tester.compared, 14);
+                if (i > 0)
+                    assert_memory_equal(results[0], results[1], 3 * HEIGHT * WIDTH * sizeof(float));
+            }
+        }
+    }
+    printf("largest difference from the golden taps: %g\n", tester.worst);
+
+    const float *expected = golden_tensor(tester.file, "result", NULL);
+    const float *image = golden_tensor(tester.file, "input", NULL);
+    for (int i = 0; i < 3 * HEIGHT * WIDTH; i++)
+        assert_float_equal(image[i] + results[0][i], expected[i], 2e-5f);
+    free(results[0]);
+    free(results[1]);
+    mirl_model_close(model);
+    golden_close(tester.file);
+}
+
+static bool stop(double done, void *user) {
+    int *calls = user;
+    assert_true(done >= 0 && done <= 1);
+    return ++*calls < 5;
+}
+
+static void a_cancel_stops_the_run(void **state) {
+    (void)state;
+    int calls = 0;
+    mirl_model *model = open_golden();
+    mirl_network *network = mirl_network_create(model, WIDTH, HEIGHT, 2, NULL);
+    mirl_team *team = mirl_team_create(2, stop, &calls);
+    assert_false(mirl_network_run(network, team, 1, NULL, NULL));
+    assert_true(mirl_team_cancelled(team));
+    assert_int_equal(calls, 5);
+    mirl_team_free(team);
+    mirl_network_free(network);
+    mirl_model_close(model);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(golden_taps),
+        cmocka_unit_test(a_cancel_stops_the_run),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
