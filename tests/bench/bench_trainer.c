@@ -1,0 +1,111 @@
+/* How many patches a second the trainer does: whole steps (forward, backward, AdamW) on noise, for a share of
+ * weights alive. usage: bench-trainer [ALIVE] [SECONDS] [GROUP] [SET]
+ *
+ * The network is the one of the trainer's aim (tests/bench/README.md): dim 16, blocks 2 2 3 4, refinement 2,
+ * prompts 16 32 96, batch 8, crop 64.
+ */
+#include "trainer/network.h"
+#include "trainer/random.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+enum { BATCH = 8, CROP = 64, IMAGE = 3 * CROP * CROP };
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static mirl_config config(void) {
+    return (mirl_config){.dim = 16,
+                         .blocks = {2, 2, 3, 4},
+                         .refinement = 2,
+                         .heads = {1, 2, 4, 8},
+                         .ffn = 2.66,
+                         .prompt_len = 5,
+                         .prompt_dims = {16, 32, 96},
+                         .prompt_sizes = {64, 32, 16}};
+}
+
+static void noise(float *values, size_t count, uint64_t stream) {
+    trainer_random random = trainer_random_stream(1, stream, 0);
+    for (size_t i = 0; i < count; i++)
+        values[i] = (float)trainer_random_uniform(&random, 0, 1);
+}
+
+static void draw_mask(const trainer_network *network, double alive, uint8_t *mask, float *values) {
+    trainer_random random = trainer_random_stream(2, 0, 0);
+    for (int i = 0; i < network->graph->layer_count; i++) {
+        const mirl_layer *layer = &network->graph->layers[i];
+        bool prunable = layer->kind == MIRL_CONV1 || layer->kind == MIRL_CONV3;
+        for (size_t v = network->at[i]; v < network->at[i] + layer->count; v++) {
+            mask[v] = !prunable || trainer_random_uniform(&random, 0, 1) < alive;
+            values[v] = mask[v] ? values[v] : 0;
+        }
+    }
+}
+
+static void step(trainer_network *network, trainer_pass **passes, float **gradients, int threads, int group,
+                 float *values, float *moments, const uint8_t *mask, const float *noisy, const float *clean) {
+    size_t count = network->parameters;
+    trainer_network_values(network, values);
+#pragma omp parallel num_threads(threads)
+    {
+        int t = omp_get_thread_num(), first = BATCH * t / threads, end = BATCH * (t + 1) / threads;
+        memset(gradients[t], 0, count * sizeof(float));
+        for (int i = first; i < end; i += group) {
+            int n = end - i < group ? end - i : group;
+            trainer_pass_run(passes[t], values, n, noisy + i * IMAGE, clean + i * IMAGE, BATCH * IMAGE,
+                             gradients[t]);
+        }
+    }
+    trainer_adamw adamw = {2e-4, 0.9, 0.999, 1e-8, 0.01, 1};
+    network->ops->adamw(&adamw, count, values, gradients, threads, moments, moments + count, mask);
+}
+
+int main(int argc, char **argv) {
+    double alive = argc > 1 ? atof(argv[1]) : 1, seconds = argc > 2 ? atof(argv[2]) : 10;
+    int threads = omp_get_max_threads(), group = argc > 3 ? atoi(argv[3]) : 1, steps = 0;
+    const trainer_ops *ops = trainer_ops_get(argc > 4 ? argv[4] : NULL);
+    mirl_config shape = config();
+    mirl_graph *graph = mirl_graph_create(&shape, NULL);
+    trainer_network *network = ops ? trainer_network_create(graph, ops, NULL) : NULL;
+    if (!network)
+        return EXIT_FAILURE;
+    size_t count = network->parameters;
+    float *values = calloc(count, sizeof *values), *moments = calloc(2 * count, sizeof *moments);
+    float *noisy = calloc(BATCH * IMAGE, sizeof *noisy), *clean = calloc(BATCH * IMAGE, sizeof *clean);
+    float **gradients = calloc((size_t)threads, sizeof *gradients);
+    trainer_pass **passes = calloc((size_t)threads, sizeof *passes);
+    uint8_t *mask = calloc(count, 1);
+    noise(noisy, BATCH * IMAGE, 1);
+    noise(clean, BATCH * IMAGE, 2);
+    trainer_network_initial(network, 1, values);
+    draw_mask(network, alive, mask, values);
+    if (trainer_network_structure(network, alive < 1 ? mask : NULL, NULL))
+        return EXIT_FAILURE;
+    for (int t = 0; t < threads; t++) {
+        gradients[t] = calloc(count, sizeof(float));
+        passes[t] = trainer_pass_create(network, group, CROP, CROP, NULL);
+        if (!passes[t])
+            return EXIT_FAILURE;
+    }
+    step(network, passes, gradients, threads, group, values, moments, mask, noisy, clean);
+    double start = now();
+    for (; now() - start < seconds; steps++)
+        step(network, passes, gradients, threads, group, values, moments, mask, noisy, clean);
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    double cpu = (double)usage.ru_utime.tv_sec + 1e-6 * (double)usage.ru_utime.tv_usec;
+    printf("%s, %d threads, groups of %d, %.0f %% alive: %.2f patches/s, %.2f a processor second, %ld MiB at "
+           "most\n",
+           ops->name, threads, group, 100 * alive, steps * BATCH / (now() - start), (steps + 1) * BATCH / cpu,
+           usage.ru_maxrss >> 10);
+    return EXIT_SUCCESS;
+}
