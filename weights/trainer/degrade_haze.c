@@ -69,7 +69,7 @@ static float region_shift(const regions *all, const float *colour) {
 
 /** The raw depth of every cell: a ramp towards the top, regions, and slow waves. */
 static void raw_depth(const depth_map *map, const float *colours, trainer_random *random, float *depth) {
-    double power = trainer_random_uniform(random, 0.7, 2), tilt = trainer_random_uniform(random, -0.4, 0.4);
+    double power = trainer_random_uniform(random, 1, 2.5), tilt = trainer_random_uniform(random, -0.4, 0.4);
     double wave_height = trainer_random_uniform(random, 0, 0.3) / WAVES;
     double wave[WAVES][3];
     for (int i = 0; i < WAVES; i++) {
@@ -205,7 +205,7 @@ static float depth_at(const depth_map *map, int x, int y, float luma) {
 mirl_status trainer_degrade_haze(const trainer_damage *damage, const trainer_picture *picture,
                                  trainer_rectangle rectangle, uint8_t *rgb, mirl_error *error) {
     trainer_random random = damage->random;
-    float nearest = (float)trainer_random_uniform(&random, 0.05, 0.4);
+    float nearest = (float)trainer_random_uniform(&random, 0.02, 0.2);
     float beta = (float)damage->haze_beta, airlight = (float)damage->haze_airlight;
     depth_map map = {0};
     if (make_depth(picture, &random, &map, error) != MIRL_OK)
