@@ -1,6 +1,7 @@
 #include "program.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@ int program_enter(void **state) {
     if (!mkdtemp(folder) || chdir(folder))
         return -1;
     setenv("MIRL_WEIGHTS_PATH", folder, 1);
+    setenv("LSAN_OPTIONS", "suppressions=" MIRL_TEST_DATA "/apps/lsan.supp:print_suppressions=0", 1);
     unsetenv("XDG_DATA_HOME");
     setenv("HOME", folder, 1);
     return 0;
@@ -40,7 +42,14 @@ static void read_all(FILE *file, char *text, size_t size) {
     fclose(file);
 }
 
-static const program_run *run(void (*prepare)(void), const char *format, va_list arguments) {
+/* What a run does beside running. */
+typedef struct plan {
+    void (*prepare)(void); ///< called in the child, or NULL
+    int signal;            ///< sent to the child when `when` exists
+    const char *when;      ///< or NULL
+} plan;
+
+static const program_run *run(plan plan, const char *format, va_list arguments) {
     static program_run result;
     static char line[4096];
     char *words[WORDS_MAX] = {"mirl"};
@@ -56,11 +65,15 @@ static const program_run *run(void (*prepare)(void), const char *format, va_list
     if (child == 0) {
         dup2(fileno(out), STDOUT_FILENO);
         dup2(fileno(err), STDERR_FILENO);
-        if (prepare)
-            prepare();
+        if (plan.prepare)
+            plan.prepare();
         execv(MIRL_PROGRAM, words);
         _exit(127);
     }
+    while (plan.when && access(plan.when, F_OK) && waitpid(child, &status, WNOHANG) == 0)
+        usleep(10000);
+    if (plan.when)
+        kill(child, plan.signal);
     assert_int_equal(waitpid(child, &status, 0), child);
     result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
     read_all(out, result.out, sizeof result.out);
@@ -71,7 +84,7 @@ static const program_run *run(void (*prepare)(void), const char *format, va_list
 const program_run *program(const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    const program_run *result = run(NULL, format, arguments);
+    const program_run *result = run((plan){0}, format, arguments);
     va_end(arguments);
     return result;
 }
@@ -79,7 +92,15 @@ const program_run *program(const char *format, ...) {
 const program_run *program_prepared(void (*prepare)(void), const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    const program_run *result = run(prepare, format, arguments);
+    const program_run *result = run((plan){.prepare = prepare}, format, arguments);
+    va_end(arguments);
+    return result;
+}
+
+const program_run *program_cancelled(int signal, const char *when, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    const program_run *result = run((plan){.signal = signal, .when = when}, format, arguments);
     va_end(arguments);
     return result;
 }

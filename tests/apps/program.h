@@ -23,6 +23,10 @@ const program_run *program(const char *format, ...) __attribute__((format(printf
 const program_run *program_prepared(void (*prepare)(void), const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/** The same, sending `signal` once the file `when` exists. */
+const program_run *program_cancelled(int signal, const char *when, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /** Writes a small network called `path` with random weights from a fixed seed. The output layer's are scaled
  * by `output`: with 0, restoring changes nothing. */
 void program_make_weights(const char *path, float output);

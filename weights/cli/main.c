@@ -11,6 +11,7 @@ typedef struct command {
 } command;
 
 static const command commands[] = {
+    {"restore", "restore photographs", command_restore},
     {"info", "say what a weights file is and what it costs", command_info},
     {"convert", "make a weights file from a checkpoint or another weights file", command_convert},
     {"degrade", "make test sets: add noise, rain, haze or JPEG damage to clean images", command_degrade},

@@ -1,0 +1,433 @@
+/* `mirl restore`: what it keeps of each kind of file, and what it says and leaves behind when it cannot.
+ * Where only the file matters the network changes nothing (its last layer is zero). */
+#include "pictures.h"
+#include "program.h"
+
+#include <dirent.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <lcms2.h>
+
+static int enter(void **state) {
+    MagickCoreGenesis("test", MagickFalse);
+    if (program_enter(state))
+        return -1;
+    program_make_weights("same.safetensors", 0);
+    program_make_weights("default.safetensors", 0.1f);
+    return 0;
+}
+
+static int leave(void **state) {
+    MagickCoreTerminus();
+    return program_leave(state);
+}
+
+static void succeed(const program_run *run) {
+    assert_string_equal(run->err, "");
+    assert_string_equal(run->out, "");
+    assert_int_equal(run->code, 0);
+}
+
+static void complain(const program_run *run, int code, const char *sentence) {
+    if (!strstr(run->err, sentence))
+        fail_msg("'%s' does not say '%s'", run->err, sentence);
+    assert_int_equal(run->code, code);
+}
+
+static int files_here(void) {
+    DIR *folder = opendir(".");
+    int count = 0;
+    while (readdir(folder))
+        count++;
+    closedir(folder);
+    return count;
+}
+
+/* Restores `in` to `out`; checks that depth, size, colour space, alpha and frames are the input's, and that
+ * each channel of `map` is within `tolerance` if the network changes nothing, and that colours change but
+ * alpha does not if it does. */
+static void check_kept(const char *in, const char *out, const char *map, double tolerance) {
+    succeed(program("restore %s -o %s -w same", in, out));
+    Image *before = picture_read(in), *after = picture_read(out), *a = before, *b = after;
+    for (; a && b; a = GetNextImageInList(a), b = GetNextImageInList(b)) {
+        assert_int_equal(a->depth, b->depth);
+        assert_int_equal(a->colorspace, b->colorspace);
+        assert_int_equal(magick_has_alpha(a), magick_has_alpha(b));
+        assert_int_equal(a->orientation, b->orientation);
+        for (const char *channel = map; *channel; channel++) {
+            double apart = picture_difference(a, b, *channel);
+            if (!(apart <= tolerance))
+                fail_msg("%s: channel %c differs by %g", in, *channel, apart);
+        }
+    }
+    assert_true(!a && !b);
+    DestroyImageList(after);
+
+    succeed(program("restore %s -o %s", in, out));
+    after = picture_read(out);
+    assert_true(picture_difference(before, after, *map) > 0.002);
+    if (strchr(map, 'A'))
+        assert_true(picture_difference(before, after, 'A') == 0);
+    DestroyImageList(after);
+    DestroyImageList(before);
+}
+
+static void colours_alpha_and_depth_are_kept(void **state) {
+    (void)state;
+    static const struct {
+        const char *in, *out, *map;
+        size_t depth;
+    } files[] = {
+        {"rgb8.png", "o1.png", "RGB", 8},      {"rgb16.png", "o2.png", "RGB", 16},
+        {"rgba8.png", "o3.png", "RGBA", 8},    {"rgba16.png", "o4.png", "RGBA", 16},
+        {"grey8.png", "o5.png", "I", 8},       {"grey16.png", "o6.png", "I", 16},
+        {"greya16.png", "o7.png", "IA", 16},   {"rgb16.tif", "o8.tif", "RGB", 16},
+        {"rgba8.tif", "o9.tif", "RGBA", 8},    {"grey16.tif", "o10.tif", "I", 16},
+        {"rgb8.bmp", "o11.bmp", "RGB", 8},     {"rgb16.ppm", "o12.ppm", "RGB", 16},
+        {"grey16.pgm", "o13.pgm", "I", 16},    {"rgb8.tga", "o14.tga", "RGB", 8},
+        {"float.tif", "o15.tif", "RGB", 32},   {"floata.tif", "o16.tif", "RGBA", 32},
+        {"greyfloat.tif", "o17.tif", "I", 32},
+    };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        const char *map = files[i].map;
+        picture_write(picture_make(37, 21, map, 1), files[i].in, files[i].depth);
+        char channels[8];
+        snprintf(channels, sizeof channels, "%s%s", *map == 'I' ? "R" : "RGB", strchr(map, 'A') ? "A" : "");
+        check_kept(files[i].in, files[i].out, channels, files[i].depth == 32 ? 1e-7 : 0);
+    }
+}
+
+static void grey_stays_grey(void **state) {
+    (void)state;
+    picture_write(picture_make(40, 24, "I", 1), "grey.jpg", 8);
+    succeed(program("restore grey.jpg -o grey-out.png"));
+    Image *after = picture_read("grey-out.png");
+    assert_int_equal(after->colorspace, GRAYColorspace);
+    DestroyImageList(after);
+}
+
+/* Only the builds of ImageMagick with floating-point pixels can read such values at all. */
+static void floats_keep_their_range(void **state) {
+    (void)state;
+#if !MAGICKCORE_HDRI_ENABLE
+    skip();
+#endif
+    picture_write(picture_make(20, 20, "RGB", 3), "wide.tif", 32);
+    check_kept("wide.tif", "wide-out.tif", "RGB", 1e-6);
+    Image *after = picture_read("wide-out.tif");
+    const char *numbers;
+    ExceptionInfo *exception = AcquireExceptionInfo();
+    numbers = magick_property(after, "quantum:format", exception);
+    assert_non_null(numbers);
+    assert_string_equal(numbers, "floating-point");
+    DestroyExceptionInfo(exception);
+    DestroyImageList(after);
+}
+
+static void other_colour_spaces_come_back(void **state) {
+    (void)state;
+    picture_write(picture_make(30, 18, "CMYK", 0.6f), "inks.tif", 16);
+    succeed(program("restore inks.tif -o inks-out.tif -w same"));
+    Image *before = picture_read("inks.tif"), *after = picture_read("inks-out.tif");
+    assert_int_equal(before->colorspace, CMYKColorspace);
+    assert_int_equal(after->colorspace, CMYKColorspace);
+    assert_int_equal(after->depth, 16);
+    /* The inks may be other ones of the same colour. */
+    ExceptionInfo *exception = AcquireExceptionInfo();
+    assert_true(magick_to_colorspace(before, sRGBColorspace, exception));
+    assert_true(magick_to_colorspace(after, sRGBColorspace, exception));
+    DestroyExceptionInfo(exception);
+    for (const char *channel = "RGB"; *channel; channel++)
+        assert_true(picture_difference(before, after, *channel) < 1e-4);
+    DestroyImageList(before);
+    DestroyImageList(after);
+}
+
+/* Values are linear: what the network sees must be encoded, and what is written must be linear again. */
+static void linear_light_comes_back(void **state) {
+    (void)state;
+    Image *linear = picture_make(30, 18, "RGB", 0.8f);
+    linear->colorspace = RGBColorspace;
+    picture_write(linear, "linear.miff", 16);
+    check_kept("linear.miff", "linear-out.miff", "RGB", 4e-5);
+
+    Image *encoded = picture_read("linear.miff");
+    ExceptionInfo *exception = AcquireExceptionInfo();
+    assert_true(magick_to_colorspace(encoded, sRGBColorspace, exception));
+    picture_write(encoded, "encoded.miff", 16);
+    succeed(program("restore encoded.miff -o encoded-out.miff"));
+    Image *expected = picture_read("encoded-out.miff"), *got = picture_read("linear-out.miff");
+    assert_true(magick_to_colorspace(got, sRGBColorspace, exception));
+    for (const char *channel = "RGB"; *channel; channel++)
+        assert_true(picture_difference(expected, got, *channel) < 2e-3);
+    DestroyExceptionInfo(exception);
+    DestroyImageList(expected);
+    DestroyImageList(got);
+}
+
+static const unsigned char exif[] = {
+    'E',  'x', 'i', 'f', 0, 0, 'I', 'I', 42,  0,   8,   0, 0, 0,       /* TIFF header, IFD at 8 */
+    2,    0,                                                           /* two entries */
+    0x12, 1,   3,   0,   1, 0, 0,   0,   6,   0,   0,   0,             /* Orientation: 6 */
+    0x31, 1,   2,   0,   4, 0, 0,   0,   'c', 'a', 'm', 0, 0, 0, 0, 0, /* Software: "cam" */
+};
+
+/* ImageMagick 6 does not read EXIF from PNG files, so looks for its bytes. */
+static bool contains(const char *path, const unsigned char *bytes, size_t size) {
+    static unsigned char all[1 << 20];
+    FILE *file = fopen(path, "rb");
+    size_t length = fread(all, 1, sizeof all, file);
+    fclose(file);
+    return memmem(all, length, bytes, size) != NULL;
+}
+
+static void profiles_are_kept(void **state) {
+    (void)state;
+    cmsUInt32Number size = 0;
+    cmsHPROFILE srgb = cmsCreate_sRGBProfile();
+    cmsSaveProfileToMem(srgb, NULL, &size);
+    unsigned char *icc = malloc(size);
+    cmsSaveProfileToMem(srgb, icc, &size);
+    cmsCloseProfile(srgb);
+
+    static const char *const names[][2] = {{"p.jpg", "p-out.jpg"},
+                                           {"p.jpg", "p-out.png"},
+                                           {"p.png", "p-out2.png"},
+                                           {"p.tif", "p-out.tif"},
+                                           {"p.jpg", "p-out.webp"}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        Image *image = picture_make(40, 24, "RGB", 1);
+        picture_set_profile(image, "icc", icc, size);
+        if (!strstr(names[i][0], "tif"))
+            picture_set_profile(image, "exif", exif, sizeof exif);
+        image->orientation = RightTopOrientation;
+        picture_write(image, names[i][0], 8);
+        succeed(program("restore %s -o %s", names[i][0], names[i][1]));
+        Image *after = picture_read(names[i][1]);
+        const StringInfo *kept = GetImageProfile(after, "icc");
+        assert_non_null(kept);
+        assert_int_equal(GetStringInfoLength(kept), size);
+        assert_memory_equal(GetStringInfoDatum(kept), icc, size);
+        if (!strstr(names[i][0], "tif"))
+            assert_true(contains(names[i][1], exif + 6, sizeof exif - 6));
+        if (!strstr(names[i][1], "png") && !strstr(names[i][1], "webp"))
+            assert_int_equal(after->orientation, RightTopOrientation);
+        DestroyImageList(after);
+    }
+    free(icc);
+}
+
+static void every_frame_is_restored(void **state) {
+    (void)state;
+    Image *frames = picture_make(16, 16, "RGB", 1);
+    AppendImageToList(&frames, picture_make(20, 10, "RGB", 0.5f));
+    AppendImageToList(&frames, picture_make(9, 30, "I", 1));
+    picture_write(frames, "pages.tif", 8);
+    check_kept("pages.tif", "pages-out.tif", "RGB", 0);
+    complain(program("restore pages.tif -o pages.jpg"), 5, "has 3 frames and JPG files hold one");
+    assert_int_equal(access("pages.jpg", F_OK), -1);
+}
+
+static void odd_sizes_are_restored(void **state) {
+    (void)state;
+    static const size_t sizes[][2] = {{1, 1}, {7, 5}, {8, 8}, {3000, 9}, {2, 130}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        picture_write(picture_make(sizes[i][0], sizes[i][1], "RGB", 1), "odd.png", 16);
+        check_kept("odd.png", "odd-out.png", "RGB", 0);
+    }
+}
+
+static void strength_mixes(void **state) {
+    (void)state;
+    picture_write(picture_make(32, 32, "RGB", 1), "s.png", 16);
+    succeed(program("restore s.png -o s0.png --strength 0"));
+    succeed(program("restore s.png -o s5.png --strength 0.5"));
+    succeed(program("restore s.png -o s1.png --strength 1 --threads 1"));
+    Image *in = picture_read("s.png"), *none = picture_read("s0.png"), *half = picture_read("s5.png"),
+          *full = picture_read("s1.png");
+    double whole = picture_difference(in, full, 'G');
+    assert_true(picture_difference(in, none, 'G') == 0);
+    assert_float_equal(picture_difference(in, half, 'G'), whole / 2, 0.02 * whole + 1e-4);
+    complain(program("restore s.png -o s2.png --strength 1.5"), 2,
+             "--strength is '1.5', it must be a number from 0 to 1");
+    DestroyImageList(in);
+    DestroyImageList(none);
+    DestroyImageList(half);
+    DestroyImageList(full);
+}
+
+static void a_bad_file_does_not_stop_the_rest(void **state) {
+    (void)state;
+    picture_write(picture_make(16, 16, "RGB", 1), "good1.png", 8);
+    picture_write(picture_make(16, 16, "RGB", 1), "good2.png", 8);
+    FILE *file = fopen("bad.png", "w");
+    fputs("this is no picture", file);
+    fclose(file);
+    complain(program("restore good1.png bad.png missing.png good2.png -o many/"), 1,
+             "'bad.png' cannot be read: ");
+    complain(program("restore good1.png bad.png missing.png good2.png -o many"), 1,
+             "'missing.png' cannot be read: No such file");
+    assert_int_equal(access("many/good1.png", F_OK), 0);
+    assert_int_equal(access("many/good2.png", F_OK), 0);
+    assert_int_equal(access("many/bad.png", F_OK), -1);
+    assert_int_equal(access("many/missing.png", F_OK), -1);
+}
+
+static void wrong_names_are_said(void **state) {
+    (void)state;
+    mkdir("sub", 0777);
+    picture_write(picture_make(16, 16, "RGB", 1), "n.png", 8);
+    picture_write(picture_make(16, 16, "RGB", 1), "sub/n.png", 8);
+    complain(program("restore n.png"), 2, "-o says where");
+    complain(program("restore -o x.png"), 2, "too few names");
+    complain(program("restore n.png sub/n.png -o x.png"), 2, "'x.png' is not a folder");
+    complain(program("restore n.png -o n.xyz"), 5, "knows no format '.xyz'");
+    complain(program("restore n.png -o n.png"), 5, "say --overwrite if that is meant");
+    complain(program("restore n.png -o ."), 5, "say --overwrite if that is meant");
+    complain(program("restore sub -o x.png"), 1, "'sub' cannot be read: it is a folder");
+    complain(program("restore n.png sub/n.png -o two/"), 5,
+             "'sub/n.png' would replace the result of 'n.png'");
+    complain(program("restore n.png -o x.png --tile 3"), 2,
+             "--tile is '3', it must be auto, 0 or 64 to 65536");
+    complain(program("restore n.png -o x.png --memory lots"), 2, "'lots' is not a size");
+    complain(program("restore n.png -o x.png --weights snow"), 3, "no weights called 'snow'");
+    complain(program("restore n.png -o nowhere/x.png"), 5, "'nowhere/x.png' cannot be written: No such file");
+    complain(program("restore n.png -o /dev/full"), 5,
+             "'/dev/full' cannot be written: it is not a regular file");
+    assert_int_equal(access("x.png", F_OK), -1);
+}
+
+static void names_are_taken_literally(void **state) {
+    (void)state;
+    static const char *const names[] = {"png:x.png", "x[0].png", "x%d.png", "@x.png", "|x.png", "*.png"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        picture_write(picture_make(16, 16, "RGB", 1), "plain.png", 8);
+        assert_int_equal(rename("plain.png", names[i]), 0);
+        succeed(program("restore %s -o lit/", names[i]));
+        char path[64];
+        snprintf(path, sizeof path, "lit/%s", names[i]);
+        assert_int_equal(access(path, F_OK), 0);
+    }
+}
+
+static void overwriting_replaces_the_file_behind_a_link(void **state) {
+    (void)state;
+    struct stat about;
+    picture_write(picture_make(16, 16, "RGB", 1), "target.png", 8);
+    chmod("target.png", 0640);
+    assert_int_equal(symlink("target.png", "link.png"), 0);
+    Image *before = picture_read("target.png");
+    succeed(program("restore link.png -o link.png --overwrite"));
+    Image *after = picture_read("target.png");
+    assert_true(picture_difference(before, after, 'R') > 0);
+    assert_int_equal(lstat("link.png", &about), 0);
+    assert_true(S_ISLNK(about.st_mode));
+    assert_int_equal(stat("target.png", &about), 0);
+    assert_int_equal(about.st_mode & 0777, 0640);
+    DestroyImageList(before);
+    DestroyImageList(after);
+}
+
+static void be_nobody(void) {
+    if (geteuid() == 0 && (setgid(65534) || setuid(65534)))
+        _exit(99);
+}
+
+static void a_read_only_target_is_left_alone(void **state) {
+    (void)state;
+    picture_write(picture_make(16, 16, "RGB", 1), "r.png", 8);
+    chmod(".", 0755);
+    mkdir("locked", 0555);
+    complain(program_prepared(be_nobody, "restore r.png -o locked/r.png"), 5,
+             "'locked/r.png' cannot be written: Permission denied");
+    mkdir("open", 0777);
+    chmod("open", 0777);
+    picture_write(picture_make(8, 8, "RGB", 1), "open/r.png", 8);
+    chmod("open/r.png", 0444);
+    complain(program_prepared(be_nobody, "restore r.png -o open/r.png"), 5, "Permission denied");
+    Image *kept = picture_read("open/r.png");
+    assert_int_equal(kept->columns, 8);
+    DestroyImageList(kept);
+}
+
+static void limit_files(void) {
+    struct rlimit limit = {4096, 4096};
+    setrlimit(RLIMIT_FSIZE, &limit);
+}
+
+static void a_result_that_does_not_fit_leaves_nothing(void **state) {
+    (void)state;
+    static const char *const names[] = {"full.png", "full.jpg", "full.tif", "full.ppm", "full.webp"};
+    picture_write(picture_make(200, 200, "RGB", 1), "big.png", 8);
+    picture_write(picture_make(8, 8, "RGB", 1), "full.png", 8);
+    mkdir("full", 0777);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        int before = files_here();
+        complain(program_prepared(limit_files, "restore big.png -o full/%s", names[i]), 5,
+                 "cannot be written");
+        assert_int_equal(files_here(), before);
+        assert_int_equal(rmdir("full"), 0);
+        mkdir("full", 0777);
+    }
+}
+
+/* A batch that takes long enough to be stopped in the middle. */
+static void cancelling_leaves_whole_files_only(void **state) {
+    (void)state;
+    enum { FILES = 12 };
+    char command[512] = "restore", name[32];
+    struct stat in, about;
+    picture_write(picture_make(1500, 1500, "RGB", 1), "long0.ppm", 8);
+    for (int i = 0; i < FILES; i++) {
+        snprintf(name, sizeof name, "long%d.ppm", i);
+        assert_true(i == 0 || link("long0.ppm", name) == 0);
+        strcat(strcat(command, " "), name);
+    }
+    assert_int_equal(stat("long0.ppm", &in), 0);
+    strcat(command, " -o cancelled/");
+    complain(program_cancelled(SIGINT, "cancelled/long1.ppm", "%s", command), 128 + SIGINT, "cancelled");
+
+    int whole = 0;
+    for (int i = 0; i < FILES; i++) {
+        snprintf(name, sizeof name, "cancelled/long%d.ppm", i);
+        if (stat(name, &about) == 0) {
+            assert_int_equal(about.st_size, in.st_size);
+            whole++;
+            unlink(name);
+        }
+    }
+    assert_true(whole >= 2 && whole < FILES);
+    assert_int_equal(rmdir("cancelled"), 0); /* nothing else is in it */
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(colours_alpha_and_depth_are_kept),
+        cmocka_unit_test(grey_stays_grey),
+        cmocka_unit_test(floats_keep_their_range),
+        cmocka_unit_test(other_colour_spaces_come_back),
+        cmocka_unit_test(linear_light_comes_back),
+        cmocka_unit_test(profiles_are_kept),
+        cmocka_unit_test(every_frame_is_restored),
+        cmocka_unit_test(odd_sizes_are_restored),
+        cmocka_unit_test(strength_mixes),
+        cmocka_unit_test(a_bad_file_does_not_stop_the_rest),
+        cmocka_unit_test(wrong_names_are_said),
+        cmocka_unit_test(names_are_taken_literally),
+        cmocka_unit_test(overwriting_replaces_the_file_behind_a_link),
+        cmocka_unit_test(a_read_only_target_is_left_alone),
+        cmocka_unit_test(a_result_that_does_not_fit_leaves_nothing),
+        cmocka_unit_test(cancelling_leaves_whole_files_only),
+    };
+    return cmocka_run_group_tests(tests, enter, leave);
+}
