@@ -189,9 +189,7 @@ static int restore_input(job *job, int index) {
         code = EXIT_OUTPUT;
     else
         code = restore_to(job, path, &error);
-    if (code > 128)
-        progress_say("restore", "cancelled; '%s' and what follows are not restored", job->inputs[index]);
-    else if (code)
+    if (code && code < 128)
         progress_say("restore", "%s: %s", job->inputs[index], error.message);
     free(path);
     return code;
@@ -255,10 +253,16 @@ static int run(job *job) {
     output_catch_signals();
     image_files_begin(job->threads);
     progress_begin(!job->quiet);
-    for (int i = 0; i < job->count && !stop_asked(); i++) {
-        int result = restore_input(job, i);
+    int restored = 0, index = 0;
+    for (; index < job->count && !stop_asked(); index++) {
+        int result = restore_input(job, index);
+        restored += result == EXIT_OK;
         if (!code || result > 128)
             code = result;
+    }
+    if (stop_asked() && (index < job->count || code > 128)) {
+        progress_say("restore", "cancelled; %d of %d are restored", restored, job->count);
+        code = 128 + output_stop_signal();
     }
     progress_end();
     image_files_end();
