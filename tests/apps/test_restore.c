@@ -4,6 +4,7 @@
 #include "program.h"
 
 #include <dirent.h>
+#include <math.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -238,6 +239,40 @@ static void every_frame_is_restored(void **state) {
     assert_int_equal(access("pages.jpg", F_OK), -1);
 }
 
+static void use_bundled_weights(void) {
+    unsetenv("MIRL_WEIGHTS_PATH");
+}
+
+/* How far two pictures are apart, as PSNR of the green channel. */
+static double psnr(const Image *a, const Image *b) {
+    size_t count = a->columns * a->rows;
+    float *x = malloc(count * sizeof *x), *y = malloc(count * sizeof *y);
+    double sum = 0;
+    picture_samples(a, 'G', x);
+    picture_samples(b, 'G', y);
+    for (size_t i = 0; i < count; i++)
+        sum += ((double)x[i] - y[i]) * ((double)x[i] - y[i]);
+    free(x);
+    free(y);
+    return -10 * log10(sum / (double)count);
+}
+
+/* The build tree's default is found without being told, and does what its card says. */
+static void the_bundled_weights_remove_noise(void **state) {
+    (void)state;
+    picture_write(picture_smooth(160, 120, 0), "clean.png", 8);
+    picture_write(picture_smooth(160, 120, 25 / 255.0f), "noisy.png", 8);
+    succeed(program_prepared(use_bundled_weights, "restore noisy.png -o denoised.png"));
+    Image *clean = picture_read("clean.png"), *noisy = picture_read("noisy.png"),
+          *got = picture_read("denoised.png");
+    double before = psnr(clean, noisy), after = psnr(clean, got);
+    if (!(before < 21.5 && after > before + 10))
+        fail_msg("PSNR %.2f dB with noise, %.2f dB restored", before, after);
+    DestroyImageList(clean);
+    DestroyImageList(noisy);
+    DestroyImageList(got);
+}
+
 static void odd_sizes_are_restored(void **state) {
     (void)state;
     static const size_t sizes[][2] = {{1, 1}, {7, 5}, {8, 8}, {3000, 9}, {2, 130}};
@@ -419,6 +454,7 @@ int main(void) {
         cmocka_unit_test(linear_light_comes_back),
         cmocka_unit_test(profiles_are_kept),
         cmocka_unit_test(every_frame_is_restored),
+        cmocka_unit_test(the_bundled_weights_remove_noise),
         cmocka_unit_test(odd_sizes_are_restored),
         cmocka_unit_test(strength_mixes),
         cmocka_unit_test(a_bad_file_does_not_stop_the_rest),
