@@ -4,13 +4,12 @@
  * The network is the one of the trainer's aim (tests/bench/README.md): dim 16, blocks 2 2 3 4, refinement 2,
  * prompts 16 32 96, batch 8, crop 64.
  */
-#include "trainer/network.h"
 #include "trainer/random.h"
+#include "trainer/team.h"
 
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -51,22 +50,11 @@ static void draw_mask(const trainer_network *network, double alive, uint8_t *mas
     }
 }
 
-static void step(trainer_network *network, trainer_pass **passes, float **gradients, int threads, int group,
-                 float *values, float *moments, const uint8_t *mask, const float *noisy, const float *clean) {
-    size_t count = network->parameters;
-    trainer_network_values(network, values);
-#pragma omp parallel num_threads(threads)
-    {
-        int t = omp_get_thread_num(), first = BATCH * t / threads, end = BATCH * (t + 1) / threads;
-        memset(gradients[t], 0, count * sizeof(float));
-        for (int i = first; i < end; i += group) {
-            int n = end - i < group ? end - i : group;
-            trainer_pass_run(passes[t], values, n, noisy + i * IMAGE, clean + i * IMAGE, BATCH * IMAGE,
-                             gradients[t]);
-        }
-    }
+static void step(trainer_team *team, float *values, float *moments, size_t count, const uint8_t *mask,
+                 const float *noisy, const float *clean) {
     trainer_adamw adamw = {2e-4, 0.9, 0.999, 1e-8, 0.01, 1};
-    network->ops->adamw(&adamw, count, values, gradients, threads, moments, moments + count, mask);
+    trainer_team_gradients(team, values, noisy, clean, 1);
+    trainer_team_step(team, &adamw, values, moments, moments + count, mask);
 }
 
 int main(int argc, char **argv) {
@@ -81,8 +69,6 @@ int main(int argc, char **argv) {
     size_t count = network->parameters;
     float *values = calloc(count, sizeof *values), *moments = calloc(2 * count, sizeof *moments);
     float *noisy = calloc(BATCH * IMAGE, sizeof *noisy), *clean = calloc(BATCH * IMAGE, sizeof *clean);
-    float **gradients = calloc((size_t)threads, sizeof *gradients);
-    trainer_pass **passes = calloc((size_t)threads, sizeof *passes);
     uint8_t *mask = calloc(count, 1);
     noise(noisy, BATCH * IMAGE, 1);
     noise(clean, BATCH * IMAGE, 2);
@@ -90,16 +76,14 @@ int main(int argc, char **argv) {
     draw_mask(network, alive, mask, values);
     if (trainer_network_structure(network, alive < 1 ? mask : NULL, NULL))
         return EXIT_FAILURE;
-    for (int t = 0; t < threads; t++) {
-        gradients[t] = calloc(count, sizeof(float));
-        passes[t] = trainer_pass_create(network, group, CROP, CROP, NULL);
-        if (!passes[t])
-            return EXIT_FAILURE;
-    }
-    step(network, passes, gradients, threads, group, values, moments, mask, noisy, clean);
+    trainer_team *team = trainer_team_create(network, threads, BATCH, CROP, group, NULL);
+    if (!team)
+        return EXIT_FAILURE;
+    trainer_team_values(team, values);
+    step(team, values, moments, count, mask, noisy, clean);
     double start = now();
     for (; now() - start < seconds; steps++)
-        step(network, passes, gradients, threads, group, values, moments, mask, noisy, clean);
+        step(team, values, moments, count, mask, noisy, clean);
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     double cpu = (double)usage.ru_utime.tv_sec + 1e-6 * (double)usage.ru_utime.tv_usec;

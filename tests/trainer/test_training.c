@@ -94,7 +94,7 @@ static void train(const golden *file, const trainer_ops *ops, int group) {
         if (step == 0)
             check_all(file, "grad", network, gradient, 1e-3);
         trainer_adamw adamw = {2e-4, 0.9, 0.999, 1e-8, 0.01, (uint64_t)step + 1};
-        ops->adamw(&adamw, count, values, &gradient, 1, moment1, moment2, NULL);
+        ops->adamw(&adamw, count, values, gradient, moment1, moment2, NULL);
     }
     check_all(file, "after3", network, values, 1e-3);
     free(values);

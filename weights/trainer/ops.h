@@ -80,11 +80,10 @@ typedef struct trainer_ops {
     /* the sum of |y - target| over all values; dy = sign(y - target) * scale */
     double (*loss)(trainer_planes y, trainer_planes target, real scale, trainer_planes dy);
 
-    /* gradient = sum of `parts` arrays in their order, times mask; then one step; then the value times mask.
-     * All pointers stand at the first of `count` values; mask NULL: all alive. The summed gradient stays in
-     * gradients[0]. */
-    void (*adamw)(const trainer_adamw *step, size_t count, real *value, real *const *gradients, int parts,
-                  real *moment1, real *moment2, const uint8_t *mask);
+    /* One step; gradients and the new values are multiplied by the mask. All pointers stand at the first of
+     * `count` values; mask NULL: all alive. */
+    void (*adamw)(const trainer_adamw *step, size_t count, real *value, const real *gradient, real *moment1,
+                  real *moment2, const uint8_t *mask);
 } trainer_ops;
 
 /** The fastest table that this processor can run, or the one of that name ("avx512", "avx2", "baseline"),

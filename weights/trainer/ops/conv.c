@@ -113,6 +113,5 @@ void OP(conv_backward_weight)(const trainer_conv *conv, trainer_planes x, traine
         OP(dots_alive)(matrix, left, left_pitch, right, offset, pixels, dweight);
     else
         OP(dots)
-        (left, left_pitch, conv->out, right, offset, matrix->columns, pixels, dweight,
-         (size_t)matrix->columns);
+    (left, left_pitch, conv->out, right, offset, matrix->columns, pixels, dweight, (size_t)matrix->columns);
 }

@@ -108,8 +108,8 @@ void OP(depthwise_forward)(const real *weight, trainer_planes x, trainer_planes 
     for (int c = 0; c < x.channels; c++)
         for (int i = 0; i < x.n; i++)
             OP(depthwise_image)
-            (weight + 9 * c, x.data + (size_t)c * x.pitch + (size_t)i * image, x.h, x.w,
-             y.data + (size_t)c * y.pitch + (size_t)i * image);
+    (weight + 9 * c, x.data + (size_t)c * x.pitch + (size_t)i * image, x.h, x.w,
+     y.data + (size_t)c * y.pitch + (size_t)i * image);
 }
 
 void OP(depthwise_backward)(const real *weight, trainer_planes x, trainer_planes dy, trainer_planes dx,

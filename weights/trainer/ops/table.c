@@ -25,7 +25,7 @@ void OP(prompt_forward)(const trainer_prompt *, trainer_planes, real *, real *, 
 void OP(prompt_backward)(const trainer_prompt *, const real *, const real *, trainer_planes, trainer_planes,
                          real *, real *, real *, real *);
 double OP(loss)(trainer_planes, trainer_planes, real, trainer_planes);
-void OP(adamw)(const trainer_adamw *, size_t, real *, real *const *, int, real *, real *, const uint8_t *);
+void OP(adamw)(const trainer_adamw *, size_t, real *, const real *, real *, real *, const uint8_t *);
 
 extern const trainer_ops OP(ops);
 const trainer_ops OP(ops) = {

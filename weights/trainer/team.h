@@ -1,0 +1,35 @@
+/* One training step on all threads (and processes): each thread runs its share of the batch with its own
+ * pass and its own gradients, which are then summed in the order of the threads. The same values, batch and
+ * number of threads give the same bits.
+ */
+#ifndef MIRL_TRAINER_TEAM_H
+#define MIRL_TRAINER_TEAM_H
+
+#include "network.h"
+
+typedef struct trainer_team trainer_team;
+
+/** threads 0: as many as OpenMP offers; never more than batch. group: samples that a thread runs at once.
+ * NULL: MIRL_ERROR_MEMORY. */
+trainer_team *trainer_team_create(trainer_network *network, int threads, int batch, int crop, int group,
+                                  mirl_error *error);
+void trainer_team_free(trainer_team *team);
+
+/** Takes over new values (also after a change of the network's structure). */
+void trainer_team_values(trainer_team *team, const float *values);
+
+/** Computes this process's part of the loss and the gradients, both as shares of the batches of all
+ * `ranks` processes together. degraded, clean: [batch][3][crop][crop]. */
+double trainer_team_gradients(trainer_team *team, const float *values, const float *degraded,
+                              const float *clean, int ranks);
+
+/** Sums the gradients over threads and processes, steps, and takes over the values. */
+void trainer_team_step(trainer_team *team, const trainer_adamw *adamw, float *values, float *moment1,
+                       float *moment2, const uint8_t *mask);
+
+/** The batch's mean absolute error with the values taken over, without gradients. */
+double trainer_team_loss(trainer_team *team, const float *values, const float *degraded, const float *clean);
+
+int trainer_team_threads(const trainer_team *team);
+
+#endif
