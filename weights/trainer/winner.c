@@ -1,0 +1,100 @@
+#include "trainer/winner.h"
+
+#include "error.h"
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { BATCHES = 16 };
+
+/* The file's metadata; NULL: no memory. To be freed with cJSON_free(). */
+static char *metadata_of(const trainer_recipe *recipe, int round) {
+    char number[16], *text = trainer_recipe_print(recipe), *printed = NULL;
+    cJSON *object = cJSON_CreateObject();
+    snprintf(number, sizeof number, "%d", round);
+    if (text && cJSON_AddStringToObject(object, "task", recipe->name) &&
+        cJSON_AddStringToObject(object, "round", number) && cJSON_AddStringToObject(object, "recipe", text))
+        printed = cJSON_PrintUnformatted(object);
+    cJSON_Delete(object);
+    free(text);
+    return printed;
+}
+
+mirl_status trainer_weights_write(const char *path, const mirl_graph *graph, const float *values,
+                                  mirl_type type, const trainer_recipe *recipe, int round,
+                                  mirl_error *error) {
+    float **layers = malloc((size_t)graph->layer_count * sizeof *layers);
+    char *metadata = metadata_of(recipe, round);
+    mirl_status status;
+
+    if (layers && metadata) {
+        for (int i = 0; i < graph->layer_count; values += graph->layers[i++].count)
+            layers[i] = (float *)values;
+        status = mirl_weights_write(path, graph, layers, type, metadata, error);
+    } else {
+        status = mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory to write '%.300s'", path);
+    }
+    free(layers);
+    cJSON_free(metadata);
+    return status;
+}
+
+/* The mean loss on fresh batches. */
+static mirl_status measure(const float *values, trainer_team *team, trainer_data *data, uint64_t step,
+                           float *degraded, float *clean, double *loss, mirl_error *error) {
+    mirl_status status = MIRL_OK;
+    trainer_team_values(team, values);
+    *loss = 0;
+    for (uint64_t i = 0; i < BATCHES && !status; i++) {
+        status = trainer_data_batch(data, step + i, degraded, clean, error);
+        if (!status)
+            *loss += trainer_team_loss(team, values, degraded, clean) / BATCHES;
+    }
+    return status;
+}
+
+static mirl_status read_values(const char *path, float *values, mirl_error *error) {
+    mirl_weights *weights = mirl_weights_open(path, error);
+    if (!weights)
+        return MIRL_ERROR_FILE;
+    const mirl_graph *graph = mirl_weights_graph(weights);
+    for (int i = 0; i < graph->layer_count; values += graph->layers[i++].count)
+        mirl_weights_values(weights, i, values);
+    mirl_weights_close(weights);
+    return MIRL_OK;
+}
+
+mirl_status trainer_winner_write(trainer_winner *winner, trainer_network *network, trainer_team *team,
+                                 trainer_data *data, uint64_t step, mirl_error *error) {
+    const trainer_recipe *recipe = winner->recipe;
+    size_t batch = 3 * (size_t)recipe->data.batch * (size_t)(recipe->data.crop * recipe->data.crop);
+    float *degraded = malloc(batch * sizeof *degraded), *clean = malloc(batch * sizeof *clean);
+    float *values = malloc(winner->graph->parameters * sizeof *values);
+    char path[1200], path_i8[1200];
+    mirl_status status = MIRL_OK;
+
+    winner->batches = BATCHES;
+    snprintf(path, sizeof path, "%s/%s.safetensors", winner->folder, recipe->name);
+    snprintf(path_i8, sizeof path_i8, "%s/%s-i8.safetensors", winner->folder, recipe->name);
+    if (!degraded || !clean || !values)
+        status = mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory to measure the result");
+    if (!status)
+        status = trainer_network_structure(network, winner->round ? winner->mask : NULL, error);
+    if (!status)
+        status = trainer_weights_write(path, winner->graph, winner->values, MIRL_F32, recipe, winner->round,
+                                       error);
+    if (!status)
+        status = trainer_weights_write(path_i8, winner->graph, winner->values, MIRL_I8, recipe, winner->round,
+                                       error);
+    if (!status)
+        status = measure(winner->values, team, data, step, degraded, clean, &winner->loss, error);
+    if (!status)
+        status = read_values(path_i8, values, error);
+    if (!status)
+        status = measure(values, team, data, step, degraded, clean, &winner->loss_i8, error);
+    free(degraded);
+    free(clean);
+    free(values);
+    return status;
+}
