@@ -14,6 +14,7 @@ static const command commands[] = {
     {"restore", "restore photographs", command_restore},
     {"info", "say what a weights file is and what it costs", command_info},
     {"convert", "make a weights file from a checkpoint or another weights file", command_convert},
+    {"prune", "train a network after a recipe and prune it round by round", command_prune},
     {"degrade", "make test sets: add noise, rain, haze or JPEG damage to clean images", command_degrade},
     {"bench", "measure speed and memory against what this machine allows", command_bench},
 };

@@ -57,7 +57,7 @@ static const key keys[] = {
     {"beta2", KEY_NUMBERS, AT(beta2), 1, 0, 0.99999999},
     {"epsilon", KEY_NUMBERS, AT(epsilon), 1, 1e-20, 1},
     {"weight_decay", KEY_NUMBERS, AT(weight_decay), 1, 0, 10},
-    {"least_gain", KEY_NUMBERS, AT(least_gain), 1, 0, 0.99},
+    {"least_gain", KEY_NUMBERS, AT(least_gain), 1, -1e9, 0.99},
     {"data", KEY_TEXT, AT(data_folder), 512, 0, 0},
     {"test_data", KEY_TEXT, AT(test_folder), 512, 0, 0},
     {"tasks", KEY_TASKS, 0, 1, 0, 0},

@@ -38,7 +38,8 @@ typedef struct trainer_recipe {
     trainer_length first_round, round, last_round; ///< amounts of 0: as `round`
     double warmup;                                 ///< in the round's unit
     double learning_rate, beta1, beta2, epsilon, weight_decay;
-    double least_gain; ///< a round has learned if its loss ends this share below the identity's
+    double
+        least_gain; ///< a round has learned if its loss ends this share below the identity's; may be negative
 
     char data_folder[512], test_folder[512]; ///< test_folder "": no evaluation
     trainer_data_options data;               ///< its folder points to data_folder once checked

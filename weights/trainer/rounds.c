@@ -30,8 +30,8 @@ typedef struct run {
     size_t batch_floats;
     int rank, ranks;
     double last_checkpoint, last_step; ///< clock
-    double pace;            ///< seconds a step of late
-    bool stop;              ///< some process was asked to stop
+    double pace;                       ///< seconds a step of late
+    bool stop;                         ///< some process was asked to stop
 } run;
 
 static double seconds_now(void) {
