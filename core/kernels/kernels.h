@@ -40,13 +40,15 @@ typedef struct mirl_kernels {
     const char *name; ///< "avx512", "avx2", "portable", "plain"
     int lanes;        ///< floats in a vector
 
-    /** out[r][p] (+)= sum over k of w[r][k] * in[k][p]. Padded. `add`: to what out holds. */
+    /** out[r][p] = add[r][p] + sum over k of w[r][k] * in[k][p]. `add` may be NULL for zeros, or out. Padded.
+     */
     void (*sparse_product)(const mirl_sparse *w, const float *in, size_t in_pitch, float *out,
-                           size_t out_pitch, size_t pixels, bool add);
+                           size_t out_pitch, size_t pixels, const float *add, size_t add_pitch);
 
     /** The same with a dense w of `rows` rows, row_pitch floats apart. */
     void (*dense_product)(const float *w, size_t row_pitch, int rows, int columns, const float *in,
-                          size_t in_pitch, float *out, size_t out_pitch, size_t pixels, bool add);
+                          size_t in_pitch, float *out, size_t out_pitch, size_t pixels, const float *add,
+                          size_t add_pitch);
 
     /** out[p][c] = in[c][p]; exact sizes, out's rows are out_pitch floats apart. */
     void (*transpose)(const float *in, size_t in_pitch, int channels, size_t pixels, float *out,
@@ -57,11 +59,12 @@ typedef struct mirl_kernels {
     void (*norm)(const float *in, size_t in_pitch, const float *weight, const float *bias, int channels,
                  float *out, size_t out_pitch, size_t pixels);
 
-    /** One channel's 3x3 convolution: out[y][x] = sum of w[3*i+j] * in[y+i][x+j] for y < rows, x < width.
-     * `in` has rows + 2 rows of in_row floats, in_row >= width + 2, and MIRL_PAD more readable floats behind
-     * the last. `out` has rows out_row >= width floats apart. Exact sizes. */
-    void (*depthwise)(const float *w, const float *in, size_t in_row, float *out, size_t out_row, int rows,
-                      size_t width);
+    /** One channel's 3x3 convolution: out[y][x] = sum of w[3*i+j] * row[y+i][x+j] for y < rows, x < width.
+     * Rows 0 and 1 stand at `above`, rows 2..rows+1 at `in`, all in_row >= width + 2 floats apart and with
+     * MIRL_PAD more readable floats behind the last. `out` has rows out_row >= width floats apart. Exact
+     * sizes. */
+    void (*depthwise)(const float *w, const float *above, const float *in, size_t in_row, float *out,
+                      size_t out_row, int rows, size_t width);
 
     /** gate[i] = gelu(gate[i]) * value[i], gelu(x) = x/2 * (1 + erf(x/sqrt 2)); erf to 2e-7. Padded. */
     void (*gate)(float *gate, const float *value, size_t count);

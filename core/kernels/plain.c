@@ -4,12 +4,12 @@
 #include "kernels/tables.h"
 
 static void sparse_product(const mirl_sparse *w, const float *in, size_t in_pitch, float *out,
-                           size_t out_pitch, size_t pixels, bool add) {
+                           size_t out_pitch, size_t pixels, const float *add, size_t add_pitch) {
     const uint32_t *start = w->start;
     for (int block = 0; block < w->blocks; block++)
         for (int r = 0; r < w->rows; r++, start++)
             for (size_t p = 0; p < pixels; p++) {
-                float sum = add || block > 0 ? out[r * out_pitch + p] : 0;
+                float sum = block > 0 ? out[r * out_pitch + p] : add ? add[r * add_pitch + p] : 0;
                 for (uint32_t k = start[0]; k < start[1]; k++)
                     sum += w->value[k] * in[w->column[k] * in_pitch + p];
                 out[r * out_pitch + p] = sum;
@@ -17,10 +17,11 @@ static void sparse_product(const mirl_sparse *w, const float *in, size_t in_pitc
 }
 
 static void dense_product(const float *w, size_t row_pitch, int rows, int columns, const float *in,
-                          size_t in_pitch, float *out, size_t out_pitch, size_t pixels, bool add) {
+                          size_t in_pitch, float *out, size_t out_pitch, size_t pixels, const float *add,
+                          size_t add_pitch) {
     for (int r = 0; r < rows; r++)
         for (size_t p = 0; p < pixels; p++) {
-            float sum = add ? out[r * out_pitch + p] : 0;
+            float sum = add ? add[r * add_pitch + p] : 0;
             for (int k = 0; k < columns; k++)
                 sum += w[r * row_pitch + k] * in[k * in_pitch + p];
             out[r * out_pitch + p] = sum;
@@ -51,14 +52,16 @@ static void norm(const float *in, size_t in_pitch, const float *weight, const fl
     }
 }
 
-static void depthwise(const float *w, const float *in, size_t in_row, float *out, size_t out_row, int rows,
-                      size_t width) {
+static void depthwise(const float *w, const float *above, const float *in, size_t in_row, float *out,
+                      size_t out_row, int rows, size_t width) {
     for (int y = 0; y < rows; y++)
         for (size_t x = 0; x < width; x++) {
             float sum = 0;
-            for (int i = 0; i < 3; i++)
+            for (int i = 0; i < 3; i++) {
+                const float *row = y + i < 2 ? above + (y + i) * in_row : in + (y + i - 2) * in_row;
                 for (int j = 0; j < 3; j++)
-                    sum += w[3 * i + j] * in[(y + i) * in_row + x + j];
+                    sum += w[3 * i + j] * row[x + j];
+            }
             out[y * out_row + x] = sum;
         }
 }

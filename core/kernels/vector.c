@@ -34,15 +34,15 @@ enum {
 
 /* All of w times `vectors` vectors of pixels; vectors is a constant where this is inlined. */
 INLINE void sparse_strip(const int vectors, const mirl_sparse *w, const float *in, size_t in_pitch,
-                         float *out, size_t out_pitch, bool add) {
+                         float *out, size_t out_pitch, const float *add, size_t add_pitch) {
     const uint32_t *start = w->start;
-    for (int block = 0; block < w->blocks; block++, add = true)
+    for (int block = 0; block < w->blocks; block++, add = out, add_pitch = out_pitch)
         for (int r = 0; r < w->rows; r++, start++) {
             float *o = out + r * out_pitch;
             vec sum[SPARSE_VECTORS];
 #pragma GCC unroll 8
             for (int v = 0; v < vectors; v++)
-                sum[v] = add ? load(o + v * MIRL_LANES) : (vec){0};
+                sum[v] = add ? load(add + r * add_pitch + v * MIRL_LANES) : (vec){0};
             for (uint32_t k = start[0]; k < start[1]; k++) {
                 const float *x = in + w->column[k] * in_pitch;
                 vec weight = splat(w->value[k]);
@@ -57,7 +57,7 @@ INLINE void sparse_strip(const int vectors, const mirl_sparse *w, const float *i
 }
 
 static void sparse_product(const mirl_sparse *w, const float *in, size_t in_pitch, float *out,
-                           size_t out_pitch, size_t pixels, bool add) {
+                           size_t out_pitch, size_t pixels, const float *add, size_t add_pitch) {
     size_t vectors = (pixels + MIRL_LANES - 1) / MIRL_LANES;
     size_t strips = (vectors + SPARSE_VECTORS - 1) / SPARSE_VECTORS;
 
@@ -66,7 +66,7 @@ static void sparse_product(const mirl_sparse *w, const float *in, size_t in_pitc
         switch (n) {
 #define STRIP(n)                                                                                             \
     case n:                                                                                                  \
-        sparse_strip(n, w, in, in_pitch, out, out_pitch, add);                                               \
+        sparse_strip(n, w, in, in_pitch, out, out_pitch, add, add_pitch);                                    \
         break;
             STRIP(1)
             STRIP(2)
@@ -81,18 +81,20 @@ static void sparse_product(const mirl_sparse *w, const float *in, size_t in_pitc
         vectors -= (size_t)n;
         in += n * MIRL_LANES;
         out += n * MIRL_LANES;
+        add = add ? add + n * MIRL_LANES : NULL;
     }
 }
 
 /* rows x vectors results in registers; both are constants where this is inlined. */
 INLINE void dense_tile(const int rows, const int vectors, const float *w, size_t row_pitch, int columns,
-                       const float *in, size_t in_pitch, float *out, size_t out_pitch, bool add) {
+                       const float *in, size_t in_pitch, float *out, size_t out_pitch, const float *add,
+                       size_t add_pitch) {
     vec sum[DENSE_ROWS][DENSE_VECTORS];
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++)
-            sum[r][v] = add ? load(out + r * out_pitch + v * MIRL_LANES) : (vec){0};
+            sum[r][v] = add ? load(add + r * add_pitch + v * MIRL_LANES) : (vec){0};
     for (int k = 0; k < columns; k++) {
         vec x[DENSE_VECTORS];
 #pragma GCC unroll 8
@@ -114,12 +116,13 @@ INLINE void dense_tile(const int rows, const int vectors, const float *w, size_t
 }
 
 INLINE void dense_strip(const int vectors, const float *w, size_t row_pitch, int rows, int columns,
-                        const float *in, size_t in_pitch, float *out, size_t out_pitch, bool add) {
+                        const float *in, size_t in_pitch, float *out, size_t out_pitch, const float *add,
+                        size_t add_pitch) {
     int r = 0;
 #define TILES(n)                                                                                             \
     for (; r + n <= rows; r += n)                                                                            \
         dense_tile(n, vectors, w + r * row_pitch, row_pitch, columns, in, in_pitch, out + r * out_pitch,     \
-                   out_pitch, add);
+                   out_pitch, add ? add + r * add_pitch : NULL, add_pitch);
     TILES(DENSE_ROWS)
     TILES(4)
     TILES(2)
@@ -128,14 +131,31 @@ INLINE void dense_strip(const int vectors, const float *w, size_t row_pitch, int
 }
 
 static void dense_product(const float *w, size_t row_pitch, int rows, int columns, const float *in,
-                          size_t in_pitch, float *out, size_t out_pitch, size_t pixels, bool add) {
-    size_t vectors = (pixels + MIRL_LANES - 1) / MIRL_LANES, v = 0;
-    for (; v + DENSE_VECTORS <= vectors; v += DENSE_VECTORS)
-        dense_strip(DENSE_VECTORS, w, row_pitch, rows, columns, in + v * MIRL_LANES, in_pitch,
-                    out + v * MIRL_LANES, out_pitch, add);
-    for (; v < vectors; v++)
-        dense_strip(1, w, row_pitch, rows, columns, in + v * MIRL_LANES, in_pitch, out + v * MIRL_LANES,
-                    out_pitch, add);
+                          size_t in_pitch, float *out, size_t out_pitch, size_t pixels, const float *add,
+                          size_t add_pitch) {
+    size_t vectors = (pixels + MIRL_LANES - 1) / MIRL_LANES;
+    size_t strips = (vectors + DENSE_VECTORS - 1) / DENSE_VECTORS;
+
+    for (; strips > 0; strips--) {
+        size_t n = (vectors + strips - 1) / strips;
+        switch (n) {
+#define STRIP(n)                                                                                             \
+    case n:                                                                                                  \
+        dense_strip(n, w, row_pitch, rows, columns, in, in_pitch, out, out_pitch, add, add_pitch);           \
+        break;
+            STRIP(1)
+            STRIP(2)
+#if MIRL_LANES == 16
+            STRIP(3)
+            STRIP(4)
+#endif
+#undef STRIP
+        }
+        vectors -= n;
+        in += n * MIRL_LANES;
+        out += n * MIRL_LANES;
+        add = add ? add + n * MIRL_LANES : NULL;
+    }
 }
 
 /* Blocks of 8x8: both sides of the copy then touch few cache lines at a time. */
@@ -166,92 +186,142 @@ INLINE vec square_root(vec x) {
     return y;
 }
 
+enum { NORM_VECTORS = 4 }; /* at a time: they hide each other's latency */
+
+INLINE void norm_columns(const int vectors, const float *in, size_t in_pitch, const float *weight,
+                         const float *bias, int channels, float *out, size_t out_pitch) {
+    vec mean[NORM_VECTORS] = {{0}}, scale[NORM_VECTORS] = {{0}};
+
+    for (int c = 0; c < channels; c++)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++)
+            mean[v] += load(in + c * in_pitch + v * MIRL_LANES);
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++)
+        mean[v] *= 1 / (float)channels;
+    for (int c = 0; c < channels; c++)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+            vec difference = load(in + c * in_pitch + v * MIRL_LANES) - mean[v];
+            scale[v] += difference * difference;
+        }
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++)
+        scale[v] = 1 / square_root(scale[v] * (1 / (float)channels) + 1e-5f);
+    for (int c = 0; c < channels; c++)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+            vec x = (load(in + c * in_pitch + v * MIRL_LANES) - mean[v]) * scale[v];
+            store(out + c * out_pitch + v * MIRL_LANES, x * splat(weight[c]) + splat(bias[c]));
+        }
+}
+
 static void norm(const float *in, size_t in_pitch, const float *weight, const float *bias, int channels,
                  float *out, size_t out_pitch, size_t pixels) {
-    for (size_t p = 0; p < pixels; p += MIRL_LANES) {
-        vec sum = {0}, squares = {0};
-        for (int c = 0; c < channels; c++)
-            sum += load(in + c * in_pitch + p);
-        vec mean = sum * (1 / (float)channels);
-        for (int c = 0; c < channels; c++) {
-            vec difference = load(in + c * in_pitch + p) - mean;
-            squares += difference * difference;
+    size_t vectors = (pixels + MIRL_LANES - 1) / MIRL_LANES;
+    size_t strips = (vectors + NORM_VECTORS - 1) / NORM_VECTORS;
+
+    for (; strips > 0; strips--) {
+        size_t n = (vectors + strips - 1) / strips;
+        switch (n) {
+#define STRIP(n)                                                                                             \
+    case n:                                                                                                  \
+        norm_columns(n, in, in_pitch, weight, bias, channels, out, out_pitch);                               \
+        break;
+            STRIP(1)
+            STRIP(2)
+            STRIP(3)
+            STRIP(4)
+#undef STRIP
         }
-        vec scale = 1 / square_root(squares * (1 / (float)channels) + 1e-5f);
-        for (int c = 0; c < channels; c++)
-            store(out + c * out_pitch + p,
-                  (load(in + c * in_pitch + p) - mean) * scale * splat(weight[c]) + splat(bias[c]));
+        vectors -= n;
+        in += n * MIRL_LANES;
+        out += n * MIRL_LANES;
     }
 }
 
-/* Walks down the rows: each vector of the input is loaded once, at three offsets, for three output rows. */
-static void depthwise(const float *w, const float *in, size_t in_row, float *out, size_t out_row, int rows,
-                      size_t width) {
+INLINE void store_part(float *p, vec v, size_t count) {
+    if (count >= MIRL_LANES)
+        store(p, v);
+    else
+        memcpy(p, &v, count * sizeof *p);
+}
+
+enum { DEPTHWISE_VECTORS = MIRL_LANES == 16 ? 4 : 2 };
+
+/* Walks down the rows `vectors` vectors at a time, which hide each other's latency: each vector of the input
+ * is loaded once, at three offsets, for three output rows. */
+INLINE void depthwise_columns(const int vectors, const vec *weight, const float *above, const float *in,
+                              size_t in_row, float *out, size_t out_row, int rows, size_t width) {
+    vec first[DEPTHWISE_VECTORS], second[DEPTHWISE_VECTORS]; /* of rows y, y + 1: what the rows before gave */
+#define ADD_ROW(sum, i) ((sum) + weight[i] * a + weight[i + 1] * b + weight[i + 2] * c)
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) {
+        const float *source = above + v * MIRL_LANES;
+        vec a = load(source), b = load(source + 1), c = load(source + 2);
+        first[v] = ADD_ROW((vec){0}, 0);
+        source += in_row;
+        a = load(source), b = load(source + 1), c = load(source + 2);
+        first[v] = ADD_ROW(first[v], 3);
+        second[v] = ADD_ROW((vec){0}, 0);
+    }
+    for (int y = 0; y < rows; y++, in += in_row, out += out_row)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+            const float *source = in + v * MIRL_LANES;
+            vec a = load(source), b = load(source + 1), c = load(source + 2);
+            store_part(out + v * MIRL_LANES, ADD_ROW(first[v], 6), width - v * MIRL_LANES);
+            first[v] = ADD_ROW(second[v], 3);
+            second[v] = weight[0] * a + weight[1] * b + weight[2] * c;
+        }
+#undef ADD_ROW
+}
+
+static void depthwise(const float *w, const float *above, const float *in, size_t in_row, float *out,
+                      size_t out_row, int rows, size_t width) {
     vec weight[9];
+    size_t x = 0;
 #pragma GCC unroll 9
     for (int i = 0; i < 9; i++)
         weight[i] = splat(w[i]);
-#define ROW(i) (weight[i] * a + weight[i + 1] * b + weight[i + 2] * c)
-    for (size_t x = 0; x < width; x += MIRL_LANES) {
-        const float *source = in + x;
-        vec a = load(source), b = load(source + 1), c = load(source + 2);
-        vec first = ROW(0); /* of row y, what the rows above have given */
-        source += in_row;
-        a = load(source), b = load(source + 1), c = load(source + 2);
-        vec second = ROW(0); /* of row y + 1 */
-        first += ROW(3);
-        for (int y = 0; y < rows; y++) {
-            source += in_row;
-            a = load(source), b = load(source + 1), c = load(source + 2);
-            first += ROW(6);
-            if (x + MIRL_LANES <= width)
-                store(out + y * out_row + x, first);
-            else
-                memcpy(out + y * out_row + x, &first, (width - x) * sizeof *out);
-            first = second + ROW(3);
-            second = ROW(0);
-        }
-    }
-#undef ROW
-}
-
-/* e^x for x in -87..0, relative error 2e-7: 2^n * e^f, f in -ln2/2..ln2/2 by its Taylor series. */
-INLINE vec exponential(vec x) {
-    const float magic = 12582912; /* 1.5 * 2^23: adding it rounds to whole numbers */
-    vec n = (x * 1.44269504f + magic) - magic;
-    vec f = x - n * 0.693359375f + n * 2.12194440e-4f; /* ln 2 in two parts */
-    vec y = f * 1.3888889e-3f + 8.3333333e-3f;
-    y = f * y + 4.1666667e-2f;
-    y = f * y + 1.6666667e-1f;
-    y = f * y + 0.5f;
-    y = f * y + 1.0f;
-    y = f * y + 1.0f;
-    ivec exponent = (__builtin_convertvector(n, ivec) + 127) << 23;
-    return y * (vec)exponent;
+    for (; x + DEPTHWISE_VECTORS * MIRL_LANES <= width; x += DEPTHWISE_VECTORS * MIRL_LANES)
+        depthwise_columns(DEPTHWISE_VECTORS, weight, above + x, in + x, in_row, out + x, out_row, rows,
+                          DEPTHWISE_VECTORS * MIRL_LANES);
+    for (; x < width; x += MIRL_LANES)
+        depthwise_columns(1, weight, above + x, in + x, in_row, out + x, out_row, rows, width - x);
 }
 
 INLINE vec choose(ivec mask, vec a, vec b) {
     return (vec)(((ivec)a & mask) | ((ivec)b & ~mask));
 }
 
-/* erf by Abramowitz and Stegun, formula 7.1.26, absolute error 1.5e-7. */
+/* erf(x) for x >= 0 as 1 - 2^(-x q(x)), absolute error 1.5e-7. q fits -log2(erfc(x)) / x on 0..4, where the
+ * error left counts times erfc(x), and the second polynomial 2^f on -0.5..0.5: both by weighted least
+ * squares. */
 INLINE vec error_function(vec x) {
-    const ivec sign = (ivec){0} + INT32_MIN;
-    vec a = (vec)((ivec)x & ~sign);
-    a = choose(a < 9, a, splat(9)); /* erf is 1 there, and e^-81 still a normal number */
-    vec t = 1 / (1 + 0.3275911f * a);
-    vec polynomial = t * 1.061405429f - 1.453152027f;
-    polynomial = t * polynomial + 1.421413741f;
-    polynomial = t * polynomial - 0.284496736f;
-    polynomial = t * polynomial + 0.254829592f;
-    vec result = 1 - t * polynomial * exponential(-a * a);
-    return (vec)((ivec)result | ((ivec)x & sign));
+    const float magic = 12582912; /* 1.5 * 2^23: adding it rounds to whole numbers */
+    x = choose(x < 4, x, splat(4));
+    vec q = x * -0.00010021987f + 0.000461565214f;
+    q = x * q + 0.00230225665f;
+    q = x * q - 0.0294525363f;
+    q = x * q + 0.148963675f;
+    q = x * q + 0.918328643f;
+    q = x * q + 1.62791371f;
+    vec t = -x * q, n = (t + magic) - magic, f = t - n;
+    vec y = f * 0.00132764641f + 0.00967554127f;
+    y = f * y + 0.055507133f;
+    y = f * y + 0.240221197f;
+    y = f * y + 0.693146967f;
+    y = f * y + 1.0f;
+    ivec exponent = (__builtin_convertvector(n, ivec) + 127) << 23;
+    return 1 - y * (vec)exponent;
 }
 
 static void gate(float *gate, const float *value, size_t count) {
     for (size_t i = 0; i < count; i += MIRL_LANES) {
-        vec x = load(gate + i);
-        store(gate + i, 0.5f * x * (1 + error_function(x * 0.70710678f)) * load(value + i));
+        vec x = load(gate + i), size = choose(x < 0, -x, x);
+        /* x erf(x) is even */
+        store(gate + i, 0.5f * (x + size * error_function(size * 0.70710678f)) * load(value + i));
     }
 }
 

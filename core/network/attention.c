@@ -70,21 +70,22 @@ static struct strip_scratch strip_scratch(const struct attention *a, const mirl_
 }
 
 static void add_products(const struct attention *a, const struct strip_scratch *s, size_t pixels, float *sums,
-                         bool add) {
+                         bool first) {
     const mirl_kernels *kernels = a->run->model->kernels;
     const int c = a->block->channels, size = a->size;
     float *squares = sums + (size_t)c * a->map_pitch;
 
     for (int i = 0; i < 2 * c; i++) {
         float sum = kernels->sum_of_squares(s->qkv + (size_t)i * s->qkv_pitch, pixels);
-        squares[i] = add ? squares[i] + sum : sum;
+        squares[i] = first ? sum : squares[i] + sum;
     }
     for (int head = 0; head < a->block->heads; head++) {
         const float *q = s->qkv + (size_t)(head * size) * s->qkv_pitch;
         const float *k = q + (size_t)c * s->qkv_pitch;
         kernels->transpose(k, s->qkv_pitch, size, pixels, s->transposed, a->map_pitch);
-        kernels->dense_product(q, s->qkv_pitch, size, (int)pixels, s->transposed, a->map_pitch,
-                               sums + (size_t)(head * size) * a->map_pitch, a->map_pitch, (size_t)size, add);
+        float *products = sums + (size_t)(head * size) * a->map_pitch;
+        kernels->dense_product(q, s->qkv_pitch, size, (int)pixels, s->transposed, a->map_pitch, products,
+                               a->map_pitch, (size_t)size, first ? NULL : products, a->map_pitch);
     }
 }
 
@@ -103,12 +104,11 @@ static void look_at_unit(void *context, size_t unit, int thread) {
         size_t y = region.y + done;
         rows = region.rows - done < a->walk.strip_rows ? region.rows - done : a->walk.strip_rows;
         mirl_window_advance(&s.window, y, rows);
-        for (int i = 0; i < 3 * c; i++)
-            model->kernels->depthwise(depthwise + 9 * i, s.window.output + (size_t)i * s.window.output_pitch,
-                                      s.window.row, s.qkv + (size_t)i * s.qkv_pitch, region.columns,
-                                      (int)rows, region.columns);
-        mirl_window_roll(&s.window, rows);
-        add_products(a, &s, rows * region.columns, a->sums + unit * a->sums_count, done > 0);
+        for (size_t i = 0; i < 3 * (size_t)c; i++) {
+            mirl_window_depthwise(&s.window, depthwise, i, s.qkv + i * s.qkv_pitch, rows);
+            mirl_map_prefetch(&v, region.x, y, region.columns, rows, i, 3 * (size_t)c, true);
+        }
+        add_products(a, &s, rows * region.columns, a->sums + unit * a->sums_count, done == 0);
         mirl_map_scatter(&v, region.x, y, region.columns, rows, s.qkv + 2 * (size_t)c * s.qkv_pitch,
                          s.qkv_pitch);
     }
@@ -161,7 +161,7 @@ static void make_map(void *context, size_t head, int thread) {
     }
     if (a->folded)
         mirl_matrix_product(a->run->model->kernels, &a->run->model->matrices[a->block->attn_project_out],
-                            a->maps, a->map_pitch, a->folded_map, a->map_pitch, (size_t)c, false);
+                            a->maps, a->map_pitch, a->folded_map, a->map_pitch, (size_t)c, NULL, 0);
 }
 
 /* ---- Step 3 ------------------------------------------------------------------------------------------ */
@@ -174,27 +174,25 @@ static void project_unit(void *context, size_t unit, int thread) {
     const size_t slab_pixels = a->x->slab_rows * a->x->width;
     const size_t pixels = slab_pixels - at < PIECE ? slab_pixels - at : PIECE, pitch = mirl_pitch(PIECE);
     mirl_arena arena = mirl_run_scratch(a->run, thread);
-    float *v = mirl_arena_take(&arena, pitch * (size_t)c),
-          *mixed = mirl_arena_take(&arena, pitch * (size_t)c);
+    float *mixed = mirl_arena_take(&arena, pitch * (size_t)c);
     const float *x = a->x->data + slab * a->x->slab_stride + at;
-    float *y = a->y->data + slab * a->y->slab_stride + at;
+    float *y = a->y->data + slab * a->y->slab_stride + at; /* v, until the last product */
 
-    for (int i = 0; i < c; i++) {
-        memcpy(v + (size_t)i * pitch, y + (size_t)i * a->y->pitch, pixels * sizeof *v);
-        memcpy(y + (size_t)i * a->y->pitch, x + (size_t)i * a->x->pitch, pixels * sizeof *v);
-    }
     if (a->folded) {
-        model->kernels->dense_product(a->folded_map, a->map_pitch, c, c, v, pitch, y, a->y->pitch, pixels,
-                                      true);
+        for (int i = 0; i < c; i++)
+            memcpy(mixed + (size_t)i * pitch, y + (size_t)i * a->y->pitch, pixels * sizeof *mixed);
+        model->kernels->dense_product(a->folded_map, a->map_pitch, c, c, mixed, pitch, y, a->y->pitch, pixels,
+                                      x, a->x->pitch);
         return;
     }
     for (int head = 0; head < a->block->heads; head++) {
         size_t first = (size_t)(head * size);
         model->kernels->dense_product(a->maps + first * a->map_pitch, a->map_pitch, size, size,
-                                      v + first * pitch, pitch, mixed + first * pitch, pitch, pixels, false);
+                                      y + first * a->y->pitch, a->y->pitch, mixed + first * pitch, pitch,
+                                      pixels, NULL, 0);
     }
     mirl_matrix_product(model->kernels, &model->matrices[a->block->attn_project_out], mixed, pitch, y,
-                        a->y->pitch, pixels, true);
+                        a->y->pitch, pixels, x, a->x->pitch);
 }
 
 bool mirl_attention(const mirl_run *run, const mirl_block *block, const mirl_map *x, const mirl_map *y) {
@@ -218,6 +216,6 @@ mirl_needs mirl_attention_needs(const mirl_model *model, const mirl_block *block
     mirl_arena shared = {0}, strip = {0}, projection = {0};
     struct attention a = describe(model, block, x, &shared);
     strip_scratch(&a, &run, &strip);
-    mirl_arena_take(&projection, 2 * mirl_pitch(PIECE) * (size_t)block->channels);
+    mirl_arena_take(&projection, mirl_pitch(PIECE) * (size_t)block->channels);
     return (mirl_needs){strip.used > projection.used ? strip.used : projection.used, shared.used};
 }

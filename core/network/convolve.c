@@ -27,7 +27,7 @@ static void convolve1_unit(void *context, size_t unit, int thread) {
         memcpy(copy + (size_t)c * pitch, in->data + slab * in->slab_stride + (size_t)c * in->pitch + at,
                pixels * sizeof *copy);
     mirl_matrix_product(conv->run->model->kernels, conv->matrix, copy, pitch,
-                        out->data + slab * out->slab_stride + at, out->pitch, pixels, false);
+                        out->data + slab * out->slab_stride + at, out->pitch, pixels, NULL, 0);
 }
 
 bool mirl_convolve1(const mirl_run *run, int layer, const mirl_map *in, const mirl_map *out) {
@@ -102,7 +102,7 @@ static void convolve3_unit(void *context, size_t unit, int thread) {
         strip.rows = region.rows - done < conv->walk.strip_rows ? region.rows - done : conv->walk.strip_rows;
         gather_shifted(conv->in, &strip, columns, pitch);
         mirl_matrix_product(conv->run->model->kernels, conv->matrix, columns, pitch, result, pitch,
-                            strip.rows * strip.columns, false);
+                            strip.rows * strip.columns, NULL, 0);
         switch (conv->rearrange) {
         case MIRL_KEEP:
             mirl_map_scatter(conv->out, strip.x, strip.y, strip.columns, strip.rows, result, pitch);

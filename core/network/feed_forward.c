@@ -28,20 +28,18 @@ static struct scratch scratch(const struct feed_forward *f, const mirl_run *run,
 }
 
 /* Both depthwise halves and the gate of one strip. */
-static void gate_strip(const struct feed_forward *f, const struct scratch *s, size_t rows) {
+static void gate_strip(const struct feed_forward *f, const struct scratch *s, size_t y, size_t rows) {
     const mirl_model *model = f->run->model;
     const mirl_kernels *kernels = model->kernels;
     const float *depthwise = model->values[f->block->dwconv];
     const size_t columns = s->window.region.columns, hidden = (size_t)f->block->hidden;
 
     for (size_t i = 0; i < hidden; i++) {
-        const float *gate = s->window.output + i * s->window.output_pitch;
-        const float *value = gate + hidden * s->window.output_pitch;
         float *out = s->gate + i * s->pitch;
-        kernels->depthwise(depthwise + 9 * i, gate, s->window.row, out, columns, (int)rows, columns);
-        kernels->depthwise(depthwise + 9 * (hidden + i), value, s->window.row, s->value, columns, (int)rows,
-                           columns);
+        mirl_window_depthwise(&s->window, depthwise, i, out, rows);
+        mirl_window_depthwise(&s->window, depthwise, hidden + i, s->value, rows);
         kernels->gate(out, s->value, rows * columns);
+        mirl_map_prefetch(f->x, s->window.region.x, y, columns, rows, i, hidden, true);
     }
 }
 
@@ -57,11 +55,10 @@ static void feed_unit(void *context, size_t unit, int thread) {
         size_t y = region.y + done;
         rows = region.rows - done < f->walk.strip_rows ? region.rows - done : f->walk.strip_rows;
         mirl_window_advance(&s.window, y, rows);
-        gate_strip(f, &s, rows);
-        mirl_window_roll(&s.window, rows);
+        gate_strip(f, &s, y, rows);
         mirl_map_gather(f->y, (ptrdiff_t)region.x, (ptrdiff_t)y, region.columns, rows, s.out, s.pitch);
         mirl_matrix_product(model->kernels, &model->matrices[f->block->ffn_project_out], s.gate, s.pitch,
-                            s.out, s.pitch, rows * region.columns, true);
+                            s.out, s.pitch, rows * region.columns, s.out, s.pitch);
         mirl_map_scatter(f->x, region.x, y, region.columns, rows, s.out, s.pitch);
     }
 }

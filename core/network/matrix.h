@@ -23,15 +23,15 @@ void mirl_matrix_free(mirl_matrix *matrix);
 /** What a product costs for each pixel, in multiply-adds of the dense kernel. */
 double mirl_matrix_cost(const mirl_matrix *matrix);
 
-/** out (+)= matrix * in; shapes and padding as in mirl_kernels. */
+/** out = add + matrix * in; shapes, `add` and padding as in mirl_kernels. */
 static inline void mirl_matrix_product(const mirl_kernels *kernels, const mirl_matrix *matrix,
                                        const float *in, size_t in_pitch, float *out, size_t out_pitch,
-                                       size_t pixels, bool add) {
+                                       size_t pixels, const float *add, size_t add_pitch) {
     if (matrix->dense)
         kernels->dense_product(matrix->dense, (size_t)matrix->columns, matrix->rows, matrix->columns, in,
-                               in_pitch, out, out_pitch, pixels, add);
+                               in_pitch, out, out_pitch, pixels, add, add_pitch);
     else
-        kernels->sparse_product(&matrix->sparse, in, in_pitch, out, out_pitch, pixels, add);
+        kernels->sparse_product(&matrix->sparse, in, in_pitch, out, out_pitch, pixels, add, add_pitch);
 }
 
 #endif

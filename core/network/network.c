@@ -1,6 +1,8 @@
+#define _DEFAULT_SOURCE /* madvise */
 #include "network/network.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "error.h"
 #include "network/stages.h"
@@ -15,6 +17,7 @@ struct mirl_network {
     float *shared, *scratch;
     size_t scratch_floats; /* each thread's */
     void *memory;
+    size_t bytes;
 };
 
 /* ---- Memory ------------------------------------------------------------------------------------------ */
@@ -97,26 +100,32 @@ uint64_t mirl_network_bytes(const mirl_model *model, size_t width, size_t height
     mirl_network network = {.model = model};
     mirl_arena arena = {0};
     lay_out(&network, &arena, width, height, threads);
-    return (uint64_t)arena.used * sizeof(float) + MIRL_ALIGN;
+    return (uint64_t)arena.used * sizeof(float);
 }
 
 mirl_network *mirl_network_create(const mirl_model *model, size_t width, size_t height, int threads,
                                   mirl_error *error) {
     mirl_network *network = calloc(1, sizeof *network);
     uint64_t bytes = mirl_network_bytes(model, width, height, threads);
+    void *memory = MAP_FAILED;
 
-    /* Cleared, so that what pads rows is finite; memory that is never used is never touched. */
+    /* Fresh pages: cleared, so that what pads rows is finite, and large where the system can: strips touch
+     * many places at a time. */
     if (network)
-        network->memory = calloc(1, bytes);
-    if (!network || !network->memory) {
+        memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
         free(network);
         mirl_fail(error, MIRL_ERROR_MEMORY, "the system has not enough memory: %.0f MiB are needed",
                   (double)bytes / (1 << 20));
         return NULL;
     }
+#ifdef MADV_HUGEPAGE
+    madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
     network->model = model;
-    uintptr_t address = (uintptr_t)network->memory;
-    mirl_arena arena = {(float *)((address + MIRL_ALIGN - 1) / MIRL_ALIGN * MIRL_ALIGN), 0};
+    network->memory = memory;
+    network->bytes = bytes;
+    mirl_arena arena = {memory, 0};
     lay_out(network, &arena, width, height, threads);
     return network;
 }
@@ -124,7 +133,7 @@ mirl_network *mirl_network_create(const mirl_model *model, size_t width, size_t 
 void mirl_network_free(mirl_network *network) {
     if (!network)
         return;
-    free(network->memory);
+    munmap(network->memory, network->bytes);
     free(network);
 }
 

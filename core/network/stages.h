@@ -77,16 +77,20 @@ static inline size_t mirl_walk_strip_pixels(const mirl_walk *walk) {
 }
 
 /** norm, then a 1x1 convolution to `matrix->rows` channels, of a strip and its neighbours: what the 3x3
- * depthwise convolutions of both halves of a block look at. Rows roll: the last two of a strip are the first
- * two of the next. */
+ * depthwise convolutions of both halves of a block look at. Strips take turns in two buffers, so that the
+ * last two rows of one are at hand for the next. */
 typedef struct mirl_window {
     const mirl_kernels *kernels;
     const mirl_map *map; ///< input
     const float *norm_weight, *norm_bias;
     const mirl_matrix *matrix;
     mirl_region region;
-    size_t row; ///< floats in a row of output: region.columns + 2
-    float *input, *output;
+    size_t rows;                      ///< that `strip` holds
+    size_t next;                      ///< image row that the next strip begins with
+    size_t row;                       ///< floats in a row of output: region.columns + 2
+    float *input;                     ///< normalised strip
+    float *strip, *before;            ///< outputs: this strip's from the row below its first; the one before
+    float *above;                     ///< the last two rows of `before`
     size_t input_pitch, output_pitch; ///< channel to channel
 } mirl_window;
 
@@ -97,11 +101,13 @@ mirl_window mirl_window_create(mirl_arena *arena, const mirl_run *run, const mir
 /** Goes to the top of a region: computes the row above it and its first row. */
 void mirl_window_begin(mirl_window *window, const mirl_region *region);
 
-/** Computes what is missing for output rows y..y+rows-1 of the image: output row y-1 is then at `output`. */
+/** Computes what the strip of image rows y..y+rows-1 needs. `rows` is 2 or more but in the last strip. */
 void mirl_window_advance(mirl_window *window, size_t y, size_t rows);
 
-/** After the strip of `rows` rows has been used: keeps its last two rows for the next. */
-void mirl_window_roll(mirl_window *window, size_t rows);
+/** The depthwise convolution of one channel of the strip to out, its rows end to end. weights: [channels][9].
+ * Called for every channel in turn, it fetches the next strip's input meanwhile. */
+void mirl_window_depthwise(const mirl_window *window, const float *weights, size_t channel, float *out,
+                           size_t rows);
 
 /* ---- Stages ------------------------------------------------------------------------------------------ */
 

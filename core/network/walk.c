@@ -5,7 +5,7 @@
 enum {
     BAND = 64,             /* columns */
     STRIP_FLOATS = 160000, /* of all channels of a strip: about a third of a second-level cache */
-    MOST_STRIP_PIXELS = 272,
+    MOST_STRIP_PIXELS = 208,
     LEAST_STRIP_PIXELS = 64,
     UNITS = 16,            /* enough for the threads of a desktop to end together */
     LEAST_CHUNK_ROWS = 16, /* each chunk computes two rows of its neighbours again */
@@ -27,7 +27,7 @@ mirl_walk mirl_walk_plan(size_t width, size_t height, int channels) {
     walk.band_columns = bands > 1 ? mirl_padded(divide_up(width, bands)) : width;
     walk.bands = divide_up(width, walk.band_columns);
     size_t rows = pixels / (walk.band_columns + 2);
-    walk.strip_rows = rows < 1 ? 1 : rows > height ? height : rows;
+    walk.strip_rows = rows < 2 ? 2 : rows > height ? height : rows;
 
     size_t chunks = divide_up(UNITS, walk.bands), most = height / LEAST_CHUNK_ROWS;
     if (chunks > most)
@@ -50,42 +50,33 @@ mirl_region mirl_walk_region(const mirl_walk *walk, size_t unit) {
 mirl_window mirl_window_create(mirl_arena *arena, const mirl_run *run, const mirl_walk *walk,
                                const mirl_map *map, int norm_weight, int norm_bias, int matrix) {
     const mirl_model *model = run->model;
-    size_t row = walk->band_columns + 2;
+    size_t rows = walk->strip_rows > 2 ? walk->strip_rows : 2;
     mirl_window window = {
         .kernels = model->kernels,
         .map = map,
         .norm_weight = model->values[norm_weight],
         .norm_bias = model->values[norm_bias],
         .matrix = &model->matrices[matrix],
-        .input_pitch = mirl_pitch((walk->strip_rows > 2 ? walk->strip_rows : 2) * row),
+        .input_pitch = mirl_pitch(rows * (walk->band_columns + 2) + MIRL_PAD),
     };
-    /* Two rows before the strip, and a vector before and after for what alignment and padding take. */
-    window.output_pitch = mirl_pitch(2 * row + MIRL_PAD + window.input_pitch + MIRL_PAD);
+    window.output_pitch = window.input_pitch;
     window.input = mirl_arena_take(arena, window.input_pitch * (size_t)map->channels);
-    window.output = mirl_arena_take(arena, window.output_pitch * (size_t)window.matrix->rows);
+    window.strip = mirl_arena_take(arena, window.output_pitch * (size_t)window.matrix->rows);
+    window.before = mirl_arena_take(arena, window.output_pitch * (size_t)window.matrix->rows);
     return window;
 }
 
-/* Computes rows y..y+rows-1 (of which some may lie outside the image) and puts them at row `slot`. */
-static void fill(mirl_window *window, ptrdiff_t y, size_t rows, size_t slot) {
-    const mirl_region *region = &window->region;
-    const size_t row = window->row, pixels = rows * row;
-    const ptrdiff_t left = (ptrdiff_t)region->x - 1;
+/* The convolution that follows pads with zeros, which norm's bias has hidden. */
+static void clear_outside(const mirl_window *window, ptrdiff_t y, size_t rows) {
+    const size_t row = window->row;
+    bool first = window->region.x == 0,
+         last = window->region.x + window->region.columns == window->map->width;
 
-    mirl_map_gather(window->map, left, y, row, rows, window->input, window->input_pitch);
-    window->kernels->norm(window->input, window->input_pitch, window->norm_weight, window->norm_bias,
-                          window->map->channels, window->input, window->input_pitch, pixels);
-    float *output = window->output + slot * row;
-    mirl_matrix_product(window->kernels, window->matrix, window->input, window->input_pitch, output,
-                        window->output_pitch, pixels, false);
-
-    /* The convolution that follows pads with zeros, which norm's bias has hidden. */
-    bool first = left < 0, last = region->x + region->columns == window->map->width;
     for (size_t r = 0; r < rows; r++) {
         bool outside = y + (ptrdiff_t)r < 0 || y + (ptrdiff_t)r >= (ptrdiff_t)window->map->height;
         if (!outside && !first && !last)
             continue;
-        float *target = output + r * row;
+        float *target = window->strip + r * row;
         for (int c = 0; c < window->matrix->rows; c++, target += window->output_pitch) {
             if (outside)
                 memset(target, 0, row * sizeof *target);
@@ -97,20 +88,48 @@ static void fill(mirl_window *window, ptrdiff_t y, size_t rows, size_t slot) {
     }
 }
 
+/* Computes rows y..y+rows-1, of which some may lie outside the image. Reads a column to either side of the
+ * image too, where other memory of the network is: what comes of it is cleared. */
+static void fill(mirl_window *window, ptrdiff_t y, size_t rows) {
+    const mirl_map *map = window->map;
+    for (size_t r = 0; r < rows; r++)
+        if (y + (ptrdiff_t)r >= 0 && y + (ptrdiff_t)r < (ptrdiff_t)map->height)
+            window->kernels->norm(mirl_map_row(map, 0, (size_t)(y + (ptrdiff_t)r)) + window->region.x - 1,
+                                  map->pitch, window->norm_weight, window->norm_bias, map->channels,
+                                  window->input + r * window->row, window->input_pitch, window->row);
+    mirl_matrix_product(window->kernels, window->matrix, window->input, window->input_pitch, window->strip,
+                        window->output_pitch, rows * window->row, NULL, 0);
+    clear_outside(window, y, rows);
+    window->rows = rows;
+}
+
 void mirl_window_begin(mirl_window *window, const mirl_region *region) {
     window->region = *region;
     window->row = region->columns + 2;
-    /* So that a strip's first row, behind the two that it inherits, is aligned. */
-    window->output += mirl_padded(2 * window->row) - 2 * window->row;
-    fill(window, (ptrdiff_t)region->y - 1, 2, 0);
+    fill(window, (ptrdiff_t)region->y - 1, 2);
 }
 
 void mirl_window_advance(mirl_window *window, size_t y, size_t rows) {
-    fill(window, (ptrdiff_t)y + 1, rows, 2);
+    float *strip = window->before;
+    window->above = window->strip + (window->rows - 2) * window->row;
+    window->before = window->strip;
+    window->strip = strip;
+    fill(window, (ptrdiff_t)y + 1, rows);
+    window->next = y + rows + 1;
 }
 
-void mirl_window_roll(mirl_window *window, size_t rows) {
-    float *output = window->output;
-    for (int c = 0; c < window->matrix->rows; c++, output += window->output_pitch)
-        memmove(output, output + rows * window->row, 2 * window->row * sizeof *output);
+void mirl_window_depthwise(const mirl_window *window, const float *weights, size_t channel, float *out,
+                           size_t rows) {
+    const mirl_map *map = window->map;
+    const mirl_region *region = &window->region;
+    size_t at = channel * window->output_pitch, end = region->y + region->rows + 1;
+
+    if (end > map->height)
+        end = map->height;
+    if (window->next < end)
+        mirl_map_prefetch(map, region->x, window->next, region->columns,
+                          end - window->next < rows ? end - window->next : rows, channel,
+                          (size_t)window->matrix->rows, false);
+    window->kernels->depthwise(weights + 9 * channel, window->above + at, window->strip + at, window->row,
+                               out, region->columns, (int)rows, region->columns);
 }

@@ -28,8 +28,9 @@ static mirl_status read_safetensors(mirl_weights *weights, const uint8_t *file, 
     mirl_safetensors container;
     mirl_binding *bindings = NULL;
     if (size >= 4 && memcmp(file, "\x80\x02\x8a\x0a", 4) == 0)
-        return mirl_fail(error, MIRL_ERROR_FORMAT,
-                         "is a PyTorch file from before version 1.6; saved again by a newer one it can be read");
+        return mirl_fail(
+            error, MIRL_ERROR_FORMAT,
+            "is a PyTorch file from before version 1.6; saved again by a newer one it can be read");
     mirl_status status = mirl_safetensors_parse(file, size, &container, error);
     if (status)
         return status;

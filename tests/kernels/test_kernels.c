@@ -109,18 +109,18 @@ static void sparse_product(void **state) {
         float *out = filled((size_t)rows * pitch, 1), *expected = filled((size_t)rows * pitch, 1);
         FOR_TABLES(table)
         for (int add = 0; add < 2; add++) {
-            plain()->sparse_product(&w, in, pitch, expected, pitch, cases[i].pixels, false);
-            table->sparse_product(&w, in, pitch, out, pitch, cases[i].pixels, false);
+            plain()->sparse_product(&w, in, pitch, expected, pitch, cases[i].pixels, NULL, pitch);
+            table->sparse_product(&w, in, pitch, out, pitch, cases[i].pixels, NULL, pitch);
             if (add) {
-                plain()->sparse_product(&w, in, pitch, expected, pitch, cases[i].pixels, true);
-                table->sparse_product(&w, in, pitch, out, pitch, cases[i].pixels, true);
+                plain()->sparse_product(&w, in, pitch, expected, pitch, cases[i].pixels, expected, pitch);
+                table->sparse_product(&w, in, pitch, out, pitch, cases[i].pixels, out, pitch);
             }
             for (int r = 0; r < rows; r++)
                 assert_close(table, out + r * pitch, expected + r * pitch, cases[i].pixels, 2e-5f);
         }
         FOR_TABLES(table)
         TIMED(table, "sparse product", w.start[w.blocks * rows] * cases[i].pixels,
-              table->sparse_product(&w, in, pitch, out, pitch, cases[i].pixels, false));
+              table->sparse_product(&w, in, pitch, out, pitch, cases[i].pixels, NULL, pitch));
         free_sparse(&w);
         free(in);
         free(out);
@@ -140,21 +140,24 @@ static void dense_product(void **state) {
         FOR_TABLES(table)
         for (int add = 0; add < 2; add++) {
             plain()->dense_product(w, (size_t)columns, rows, columns, in, pitch, expected, pitch, pixels,
-                                   add);
-            table->dense_product(w, (size_t)columns, rows, columns, in, pitch, out, pitch, pixels, false);
+                                   NULL, pitch);
+            table->dense_product(w, (size_t)columns, rows, columns, in, pitch, out, pitch, pixels, NULL,
+                                 pitch);
             if (add) {
                 plain()->dense_product(w, (size_t)columns, rows, columns, in, pitch, expected, pitch, pixels,
-                                       false);
+                                       NULL, pitch);
                 plain()->dense_product(w, (size_t)columns, rows, columns, in, pitch, expected, pitch, pixels,
-                                       true);
-                table->dense_product(w, (size_t)columns, rows, columns, in, pitch, out, pitch, pixels, true);
+                                       expected, pitch);
+                table->dense_product(w, (size_t)columns, rows, columns, in, pitch, out, pitch, pixels, out,
+                                     pitch);
             }
             for (int r = 0; r < rows; r++)
                 assert_close(table, out + r * pitch, expected + r * pitch, pixels, 5e-5f);
         }
         FOR_TABLES(table)
         TIMED(table, "dense product", (size_t)(rows * columns) * pixels,
-              table->dense_product(w, (size_t)columns, rows, columns, in, pitch, out, pitch, pixels, false));
+              table->dense_product(w, (size_t)columns, rows, columns, in, pitch, out, pitch, pixels, NULL,
+                                   pitch));
         free(w);
         free(in);
         free(out);
@@ -213,9 +216,9 @@ static void depthwise(void **state) {
             float *in = filled((size_t)(rows + 2) * in_row + MIRL_PAD, 1);
             float *out = filled((size_t)rows * width + MIRL_PAD, 1);
             float *expected = filled((size_t)rows * width + MIRL_PAD, 1);
-            plain()->depthwise(w, in, in_row, expected, width, rows, width);
+            plain()->depthwise(w, in, in + 2 * in_row, in_row, expected, width, rows, width);
             FOR_TABLES(table) {
-                table->depthwise(w, in, in_row, out, width, rows, width);
+                table->depthwise(w, in, in + 2 * in_row, in_row, out, width, rows, width);
                 assert_close(table, out, expected, (size_t)rows * width, 1e-5f);
             }
             free(in);
@@ -224,7 +227,7 @@ static void depthwise(void **state) {
         }
     float *in = filled(66 * 6 + MIRL_PAD, 1), *out = filled(64 * 4 + MIRL_PAD, 1);
     FOR_TABLES(table)
-    TIMED(table, "depthwise 64x4", 9 * 64 * 4, table->depthwise(w, in, 66, out, 64, 4, 64));
+    TIMED(table, "depthwise 64x4", 9 * 64 * 4, table->depthwise(w, in, in + 2 * 66, 66, out, 64, 4, 64));
     free(in);
     free(out);
     free(w);
