@@ -27,9 +27,10 @@ static float decode(uint16_t half) {
     return from_bits(to_bits(value) | (uint32_t)(half & 0x8000) << 16);
 }
 
-static void decode_portable(const mirl_unaligned_u16 *halves, size_t count, float *values) {
+void mirl_f16_decode_portable(const uint8_t *halves, size_t count, float *values) {
+    const mirl_unaligned_u16 *from = (const mirl_unaligned_u16 *)halves;
     for (size_t i = 0; i < count; i++)
-        values[i] = decode(halves[i]);
+        values[i] = decode(from[i]);
 }
 
 #if defined(__x86_64__)
@@ -46,14 +47,13 @@ __attribute__((target("avx2,f16c"))) static void decode_f16c(const mirl_unaligne
 #endif
 
 void mirl_f16_decode(const uint8_t *halves, size_t count, float *values) {
-    const mirl_unaligned_u16 *from = (const mirl_unaligned_u16 *)halves;
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx2")) { /* every processor with AVX2 has F16C */
-        decode_f16c(from, count, values);
+        decode_f16c((const mirl_unaligned_u16 *)halves, count, values);
         return;
     }
 #endif
-    decode_portable(from, count, values);
+    mirl_f16_decode_portable(halves, count, values);
 }
 
 void mirl_bf16_decode(const uint8_t *halves, size_t count, float *values) {

@@ -8,6 +8,9 @@
 /** IEEE binary16 to float, exactly. */
 void mirl_f16_decode(const uint8_t *halves, size_t count, float *values);
 
+/** The same without special instructions. */
+void mirl_f16_decode_portable(const uint8_t *halves, size_t count, float *values);
+
 /** bfloat16 to float, exactly. */
 void mirl_bf16_decode(const uint8_t *halves, size_t count, float *values);
 

@@ -35,6 +35,21 @@ mirl_config tiny_config(void) {
     };
 }
 
+mirl_graph *tiny_graph;
+
+int make_tiny_graph(void **state) {
+    (void)state;
+    mirl_config config = tiny_config();
+    tiny_graph = mirl_graph_create(&config, NULL);
+    return tiny_graph == NULL;
+}
+
+int free_tiny_graph(void **state) {
+    (void)state;
+    mirl_graph_free(tiny_graph);
+    return 0;
+}
+
 static double uniform(uint64_t *state) {
     *state = *state * 6364136223846793005u + 1442695040888963407u;
     return (double)(*state >> 11) / 9007199254740992.0;

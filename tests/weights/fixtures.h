@@ -10,6 +10,11 @@ mirl_config small_config(void);
 /** The smallest that there is with more than one head: 11,388 parameters, still 146 layers. */
 mirl_config tiny_config(void);
 
+/** The tiny network, between a group's set-up and tear-down. */
+extern mirl_graph *tiny_graph;
+int make_tiny_graph(void **state);
+int free_tiny_graph(void **state);
+
 /** One array a layer: uniform in ±1/16, and each value of a convolution or linear weight is zero with
  * probability `sparsity`. Repeatable. Free with free_values(). */
 float **make_values(const mirl_graph *graph, double sparsity);

@@ -58,27 +58,12 @@ static void published_checkpoint_is_read_to_the_bit(void **state) {
 
 /* ---- Checkpoints made here --------------------------------------------------------------------------- */
 
-static mirl_graph *graph;
-
-static int set_up(void **state) {
-    (void)state;
-    mirl_config config = tiny_config();
-    graph = mirl_graph_create(&config, NULL);
-    return graph == NULL;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    mirl_graph_free(graph);
-    return 0;
-}
-
 /** Value i of the storage: exact in every type of storage. */
 static float expected_value(size_t i) {
     return (float)((int)(i % 255) - 127) / 128;
 }
 
-/** A storage of the graph's values as f32, or the upper (bf16) or encoded (f16) halves of them. */
+/** A storage of the tiny_graph's values as f32, or the upper (bf16) or encoded (f16) halves of them. */
 static bytes make_storage(const char *class, size_t count) {
     bytes storage = {0};
     for (size_t i = 0; i < count; i++) {
@@ -108,11 +93,11 @@ static mirl_weights *read_with(bytes pickle, const char *class, size_t stored, m
 static void expect_values(bytes pickle, const char *class) {
     mirl_error error;
     size_t offset = 0;
-    mirl_weights *weights = read_with(pickle, class, graph->parameters, &error);
+    mirl_weights *weights = read_with(pickle, class, tiny_graph->parameters, &error);
     if (!weights)
         fail_msg("%s", error.message);
-    for (int i = 0; i < graph->layer_count; i++) {
-        size_t count = graph->layers[i].count;
+    for (int i = 0; i < tiny_graph->layer_count; i++) {
+        size_t count = tiny_graph->layers[i].count;
         float *values = malloc(count * sizeof *values);
         mirl_weights_values(weights, i, values);
         for (size_t k = 0; k < count; k++)
@@ -125,7 +110,7 @@ static void expect_values(bytes pickle, const char *class) {
 
 static void expect_refusal_of(bytes pickle, const char *words) {
     mirl_error error;
-    mirl_weights *weights = read_with(pickle, "FloatStorage", graph->parameters, &error);
+    mirl_weights *weights = read_with(pickle, "FloatStorage", tiny_graph->parameters, &error);
     assert_null(weights);
     if (error.status == MIRL_OK || !strstr(error.message, words))
         fail_msg("expected '%s', got '%s'", words, error.message);
@@ -133,10 +118,10 @@ static void expect_refusal_of(bytes pickle, const char *words) {
 
 static void plain_state_dicts_are_read(void **state) {
     (void)state;
-    expect_values(state_dict(graph, "", "FloatStorage"), "FloatStorage");
-    expect_values(state_dict(graph, "net.", "FloatStorage"), "FloatStorage");
-    expect_values(state_dict(graph, "", "HalfStorage"), "HalfStorage");
-    expect_values(state_dict(graph, "net.", "BFloat16Storage"), "BFloat16Storage");
+    expect_values(state_dict(tiny_graph, "", "FloatStorage"), "FloatStorage");
+    expect_values(state_dict(tiny_graph, "net.", "FloatStorage"), "FloatStorage");
+    expect_values(state_dict(tiny_graph, "", "HalfStorage"), "HalfStorage");
+    expect_values(state_dict(tiny_graph, "net.", "BFloat16Storage"), "BFloat16Storage");
 }
 
 static void what_stands_around_is_skipped(void **state) {
@@ -155,7 +140,7 @@ static void what_stands_around_is_skipped(void **state) {
                          "abcdefghijkls");
     put_string(&pickle, "state_dict");
     put_opcodes(&pickle, "ccollections\nOrderedDict\n)R(");
-    put_layers(&pickle, graph, "net.", "FloatStorage", graph->parameters);
+    put_layers(&pickle, tiny_graph, "net.", "FloatStorage", tiny_graph->parameters);
     put_string(&pickle, "net.chnl_reduce1.weight");
     put_tensor(&pickle, "LongStorage", "7", 1, 0, 1, (int[]){1}, NULL);
     put_opcodes(&pickle, "u}");
@@ -169,31 +154,31 @@ static void what_stands_around_is_skipped(void **state) {
 
 static void strided_tensors_are_gathered(void **state) {
     (void)state;
-    const int layer = mirl_graph_find(graph, "latent.0.ffn.project_in.weight");
-    const mirl_layer *shape = &graph->layers[layer];
+    const int layer = mirl_graph_find(tiny_graph, "latent.0.ffn.project_in.weight");
+    const mirl_layer *shape = &tiny_graph->layers[layer];
     size_t offset = 0;
     bytes pickle = {0};
     put_opcodes(&pickle, "\x80\x02}(");
-    put_layers(&pickle, graph, "", "FloatStorage", graph->parameters);
+    put_layers(&pickle, tiny_graph, "", "FloatStorage", tiny_graph->parameters);
     put_opcodes(&pickle, "u(");
     put_opcodes(&pickle, "1."); /* an unused mark, then the end */
     for (int i = 0; i < layer; i++)
-        offset += graph->layers[i].count;
+        offset += tiny_graph->layers[i].count;
 
     /* Written again as the transposed view of the same values. */
     bytes changed = {0};
     put_opcodes(&changed, "\x80\x02}(");
-    for (int i = 0, at = 0; i < graph->layer_count; at += (int)graph->layers[i++].count) {
-        const mirl_layer *other = &graph->layers[i];
+    for (int i = 0, at = 0; i < tiny_graph->layer_count; at += (int)tiny_graph->layers[i++].count) {
+        const mirl_layer *other = &tiny_graph->layers[i];
         put_string(&changed, other->name);
-        put_tensor(&changed, "FloatStorage", "0", graph->parameters, (size_t)at, other->rank, other->shape,
-                   i == layer ? (int64_t[]){1, shape->rows, 1, 1} : NULL);
+        put_tensor(&changed, "FloatStorage", "0", tiny_graph->parameters, (size_t)at, other->rank,
+                   other->shape, i == layer ? (int64_t[]){1, shape->rows, 1, 1} : NULL);
     }
     put_opcodes(&changed, "u.");
     expect_values(pickle, "FloatStorage");
 
     mirl_error error;
-    mirl_weights *weights = read_with(changed, "FloatStorage", graph->parameters, &error);
+    mirl_weights *weights = read_with(changed, "FloatStorage", tiny_graph->parameters, &error);
     assert_non_null(weights);
     float *values = malloc(shape->count * sizeof *values);
     mirl_weights_values(weights, layer, values);
@@ -207,12 +192,12 @@ static void strided_tensors_are_gathered(void **state) {
 
 /** A state dict whose last layer, output.weight, is `opcodes` instead. */
 static bytes with_output(const char *opcodes) {
-    mirl_graph shorter = *graph;
+    mirl_graph shorter = *tiny_graph;
     bytes pickle = {0};
     shorter.layer_count--;
-    assert_int_equal(graph->output, shorter.layer_count);
+    assert_int_equal(tiny_graph->output, shorter.layer_count);
     put_opcodes(&pickle, "\x80\x02}(");
-    put_layers(&pickle, &shorter, "", "FloatStorage", graph->parameters);
+    put_layers(&pickle, &shorter, "", "FloatStorage", tiny_graph->parameters);
     if (opcodes) {
         put_string(&pickle, "output.weight");
         put_opcodes(&pickle, opcodes);
@@ -227,7 +212,7 @@ static bytes with_output_tensor(const char *storage, const char *key, size_t sto
     bytes pickle = with_output(NULL);
     pickle.size -= 2;
     put_string(&tensor, "output.weight");
-    put_tensor(&tensor, storage, key, stored, offset, 4, graph->layers[graph->output].shape,
+    put_tensor(&tensor, storage, key, stored, offset, 4, tiny_graph->layers[tiny_graph->output].shape,
                (int64_t[]){36, 9, 3, stride});
     put(&pickle, tensor.data, tensor.size);
     put_opcodes(&pickle, "u.");
@@ -237,7 +222,7 @@ static bytes with_output_tensor(const char *storage, const char *key, size_t sto
 
 static void tensors_that_are_none_are_named(void **state) {
     (void)state;
-    const size_t all = graph->parameters, last = all - graph->layers[graph->output].count;
+    const size_t all = tiny_graph->parameters, last = all - tiny_graph->layers[tiny_graph->output].count;
     expect_refusal_of(with_output(NULL), "'output.weight' is missing");
     expect_refusal_of(with_output("cother.module\nThing\n)\x81"),
                       "'output.weight' is a 'other.module.Thing'");
@@ -380,7 +365,7 @@ static void circles_are_skipped(void **state) {
     put_opcodes(&pickle, "]q\2h\2a");
     put_string(&pickle, "state_dict");
     put_opcodes(&pickle, "}(");
-    put_layers(&pickle, graph, "", "FloatStorage", graph->parameters);
+    put_layers(&pickle, tiny_graph, "", "FloatStorage", tiny_graph->parameters);
     put_opcodes(&pickle, "uu.");
     expect_values(pickle, "FloatStorage");
 }
@@ -388,8 +373,8 @@ static void circles_are_skipped(void **state) {
 static void archives_that_are_no_checkpoint_are_refused(void **state) {
     (void)state;
     mirl_error error;
-    bytes pickle = state_dict(graph, "", "FloatStorage"),
-          storage = make_storage("FloatStorage", graph->parameters);
+    bytes pickle = state_dict(tiny_graph, "", "FloatStorage"),
+          storage = make_storage("FloatStorage", tiny_graph->parameters);
     bytes archive = make_archive(&pickle, storage.data, storage.size);
     assert_null(mirl_weights_read((const uint8_t *)"PK\3\4", 4, &error));
     assert_non_null(strstr(error.message, "not a whole zip archive"));
@@ -421,5 +406,5 @@ int main(void) {
         cmocka_unit_test(circles_are_skipped),
         cmocka_unit_test(archives_that_are_no_checkpoint_are_refused),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, make_tiny_graph, free_tiny_graph);
 }
