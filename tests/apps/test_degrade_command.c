@@ -95,7 +95,7 @@ static void errors_are_one_sentence(void **state) {
     expect_error(program("degrade rain one.png ./one.png -o e"), 2, "would be written to the same file");
     expect_error(program("degrade rain none.png one.png -o e"), 1, "none.png: No such file");
     assert_true(compare("e/target/one_gt.png", "one.png") == 1.0 / 0.0); // the others are made all the same
-    expect_error(program("degrade rain one.png -o one.png"), 5, "cannot make one.png");
+    expect_error(program("degrade rain one.png -o one.png"), 5, "cannot make the folder one.png/input");
 }
 
 int main(void) {

@@ -2,7 +2,6 @@
 #define _GNU_SOURCE // asprintf, nftw
 #include "scenes.h"
 
-#include <errno.h>
 #include <ftw.h>
 #include <math.h>
 #include <setjmp.h>
@@ -16,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "trainer/layout.h"
 #include "trainer/photo.h"
 
 trainer_picture scene_make(int width, int height, uint64_t seed) {
@@ -72,11 +72,7 @@ void scene_remove(char *folder) {
 static char *place(const char *folder, const char *path) {
     char *whole;
     assert_true(asprintf(&whole, "%s/%s", folder, path) > 0);
-    for (char *slash = strchr(whole + strlen(folder) + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        assert_true(mkdir(whole, 0777) == 0 || errno == EEXIST);
-        *slash = '/';
-    }
+    assert_int_equal(trainer_make_folders(whole, NULL), MIRL_OK);
     return whole;
 }
 

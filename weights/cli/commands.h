@@ -21,6 +21,7 @@ int command_convert(int argc, char **argv);
 int command_bench(int argc, char **argv);
 int command_degrade(int argc, char **argv);
 int command_prune(int argc, char **argv);
+int command_eval(int argc, char **argv);
 
 /** The weights file that a user means by `name`: an existing file of that name, or what mirl_weights_find()
  * finds. To be freed; NULL with *error set if there is none. */

@@ -3,11 +3,9 @@
 #include "commands.h"
 #include "options.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "trainer/degrade.h"
 #include "trainer/layout.h"
@@ -64,14 +62,6 @@ static int stem_length(const char *name) {
     return dot && dot != name ? (int)(dot - name) : (int)strlen(name);
 }
 
-/* FNV-1a, so that a file's damage depends on its name and not on the other files. */
-static uint64_t hash(const char *text, int length) {
-    uint64_t value = 0xcbf29ce484222325u;
-    for (int i = 0; i < length; i++)
-        value = (value ^ (unsigned char)text[i]) * 0x100000001b3u;
-    return value;
-}
-
 static mirl_status write_half(const job *work, const char *half, const char *name, const char *suffix,
                               const trainer_picture *picture, mirl_error *error) {
     char *path;
@@ -80,7 +70,9 @@ static mirl_status write_half(const job *work, const char *half, const char *nam
         snprintf(error->message, sizeof error->message, "not enough memory");
         return MIRL_ERROR_MEMORY;
     }
-    mirl_status status = trainer_photo_write(path, picture, error);
+    mirl_status status = trainer_make_folders(path, error);
+    if (status == MIRL_OK)
+        status = trainer_photo_write(path, picture, error);
     free(path);
     return status;
 }
@@ -94,8 +86,8 @@ static int degrade_file(const job *work, const char *path) {
         return error.status == MIRL_ERROR_MEMORY ? EXIT_MEMORY : EXIT_INPUT;
     }
     const char *name = base_name(path);
-    trainer_random random =
-        trainer_random_stream(work->seed, (uint64_t)work->task, hash(name, stem_length(name)));
+    trainer_random random = trainer_random_stream(work->seed, (uint64_t)work->task,
+                                                  trainer_random_name(name, (size_t)stem_length(name)));
     trainer_damage damage = trainer_damage_draw(work->task, &work->ranges, random);
     const char *suffix = work->task == TRAINER_DENOISE ? "_noisy" : trainer_layout_suffix(work->task);
     damaged = clean;
@@ -120,21 +112,6 @@ static int degrade_file(const job *work, const char *path) {
     return code;
 }
 
-/* Makes the folder and those on the way to it. */
-static bool make_folders(const char *folder, const char *half) {
-    char *path;
-    if (asprintf(&path, "%s/%s/", folder, half) < 0)
-        return false;
-    bool made = true;
-    for (char *slash = strchr(path + 1, '/'); made && slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        made = mkdir(path, 0777) == 0 || errno == EEXIST;
-        *slash = '/';
-    }
-    free(path);
-    return made;
-}
-
 static int run(const job *work, int count, char **paths) {
     for (int i = 0; i < count; i++) {
         const char *name = base_name(paths[i]);
@@ -147,10 +124,6 @@ static int run(const job *work, int count, char **paths) {
                 return EXIT_USAGE;
             }
         }
-    }
-    if (!make_folders(work->folder, "input") || !make_folders(work->folder, "target")) {
-        fprintf(stderr, "mirl degrade: cannot make %s: %s\n", work->folder, strerror(errno));
-        return EXIT_OUTPUT;
     }
     int code = EXIT_OK;
     for (int i = 0; i < count; i++) {

@@ -17,6 +17,7 @@ static const command commands[] = {
     {"prune", "train a network after a recipe and prune it round by round", command_prune},
     {"degrade", "make test sets: add noise, rain, haze or JPEG damage to clean images", command_degrade},
     {"bench", "measure speed and memory against what this machine allows", command_bench},
+    {"eval", "score weights on test sets", command_eval},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };

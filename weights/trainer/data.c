@@ -8,6 +8,7 @@
 
 #include "error.h"
 #include "trainer/mixture.h"
+#include "trainer/picture.h"
 #include "trainer/picture_cache.h"
 
 typedef enum slot_state { EMPTY, WORKING, READY } slot_state;
@@ -75,14 +76,6 @@ static patch_plan plan_patch(const trainer_data *data, uint64_t step, int index,
     return plan;
 }
 
-static void cut(const trainer_picture *picture, trainer_rectangle from, uint8_t *rgb) {
-    size_t row = (size_t)from.width * 3;
-    for (int y = 0; y < from.height; y++) {
-        size_t at = (size_t)(from.y + y) * (size_t)picture->width + (size_t)from.x;
-        memcpy(rgb + (size_t)y * row, picture->rgb + at * 3, row);
-    }
-}
-
 static void turn_patch(const uint8_t *rgb, int side, int turn, uint8_t *turned) {
     for (int y = 0; y < side; y++) {
         for (int x = 0; x < side; x++) {
@@ -93,12 +86,6 @@ static void turn_patch(const uint8_t *rgb, int side, int turn, uint8_t *turned) 
                    rgb + ((size_t)v * (size_t)side + (size_t)u) * 3, 3);
         }
     }
-}
-
-static void to_planes(const uint8_t *rgb, size_t pixels, float *planes) {
-    for (size_t i = 0; i < pixels; i++)
-        for (size_t channel = 0; channel < 3; channel++)
-            planes[channel * pixels + i] = (float)rgb[3 * i + channel] / 255.0f;
 }
 
 /** Rain falls on the patch after it was turned, and so falls down; all else happens to the picture. */
@@ -126,19 +113,19 @@ static mirl_status make_patch(trainer_data *data, const patch_plan *plan, uint8_
     mirl_status status = trainer_cache_acquire(data->cache, plan->sample.target, &target, error);
     if (status != MIRL_OK)
         return status;
-    cut(target, plan->from, straight);
+    trainer_picture_cut(target, plan->from, straight);
     turn_patch(straight, plan->from.width, plan->turn, turned_clean);
     if (!plan->sample.pair) {
         status = damage_patch(plan, target, turned_clean, straight, turned, error);
     } else if ((status = trainer_cache_acquire(data->cache, plan->sample.input, &input, error)) == MIRL_OK) {
-        cut(input, plan->from, straight);
+        trainer_picture_cut(input, plan->from, straight);
         turn_patch(straight, plan->from.width, plan->turn, turned);
         trainer_cache_release(data->cache, plan->sample.input);
     }
     trainer_cache_release(data->cache, plan->sample.target);
     if (status == MIRL_OK) {
-        to_planes(turned_clean, pixels, clean);
-        to_planes(turned, pixels, degraded);
+        trainer_picture_to_planes(turned_clean, pixels, clean);
+        trainer_picture_to_planes(turned, pixels, degraded);
     }
     return status;
 }

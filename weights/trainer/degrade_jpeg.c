@@ -105,8 +105,8 @@ mirl_status trainer_degrade_jpeg(const trainer_damage *damage, const trainer_pic
     unsigned char *bytes = NULL;
     unsigned long size = 0;
     bool done = region != NULL;
-    for (int i = 0; done && i < height; i++)
-        memcpy(region + (size_t)i * row, trainer_picture_at(picture, x, y + i), row);
+    if (done)
+        trainer_picture_cut(picture, (trainer_rectangle){x, y, width, height}, region);
     done = done &&
            encode(region, width, height, damage->jpeg_quality, damage->jpeg_full_chroma, &bytes, &size) &&
            decode(bytes, size, region);

@@ -3,7 +3,7 @@
 #ifndef MIRL_TRAINER_DEGRADE_KINDS_H
 #define MIRL_TRAINER_DEGRADE_KINDS_H
 
-#include "trainer/degrade.h"
+#include "trainer/picture.h"
 
 mirl_status trainer_degrade_rain(const trainer_damage *damage, const trainer_picture *picture,
                                  trainer_rectangle rectangle, uint8_t *rgb, mirl_error *error);
@@ -11,15 +11,5 @@ mirl_status trainer_degrade_haze(const trainer_damage *damage, const trainer_pic
                                  trainer_rectangle rectangle, uint8_t *rgb, mirl_error *error);
 mirl_status trainer_degrade_jpeg(const trainer_damage *damage, const trainer_picture *picture,
                                  trainer_rectangle rectangle, uint8_t *rgb, mirl_error *error);
-
-/** The bytes of the picture's row y from column x on. */
-static inline const uint8_t *trainer_picture_at(const trainer_picture *picture, int x, int y) {
-    return picture->rgb + ((size_t)y * (size_t)picture->width + (size_t)x) * 3;
-}
-
-/** A value in 0..1 as the nearest byte; values outside are clipped. */
-static inline uint8_t trainer_to_byte(float value) {
-    return value <= 0 ? 0 : value >= 1 ? 255 : (uint8_t)(value * 255 + 0.5f);
-}
 
 #endif

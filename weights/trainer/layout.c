@@ -250,3 +250,19 @@ void trainer_layout_free(trainer_layout *layout) {
     free(layout->sets);
     free(layout);
 }
+
+mirl_status trainer_make_folders(const char *path, mirl_error *error) {
+    char *folder = strdup(path);
+    if (!folder)
+        return mirl_fail(error, MIRL_ERROR_MEMORY, "no memory to make folders for %s", path);
+    mirl_status status = MIRL_OK;
+    for (char *slash = strchr(folder + 1, '/'); status == MIRL_OK && slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(folder, 0777) != 0 && errno != EEXIST)
+            status =
+                mirl_fail(error, MIRL_ERROR_FILE, "cannot make the folder %s: %s", folder, strerror(errno));
+        *slash = '/';
+    }
+    free(folder);
+    return status;
+}

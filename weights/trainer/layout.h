@@ -34,4 +34,7 @@ void trainer_layout_free(trainer_layout *layout);
 /** What the damaged images of a pair task are called after <n>: "_rainy", "_hazy", "_jpeg". */
 const char *trainer_layout_suffix(trainer_task task);
 
+/** Makes the folders on the way to the file `path`. MIRL_ERROR_FILE. */
+mirl_status trainer_make_folders(const char *path, mirl_error *error);
+
 #endif

@@ -41,3 +41,10 @@ double trainer_random_normal(trainer_random *random) {
     random->has_spare = true;
     return radius * cos(angle);
 }
+
+uint64_t trainer_random_name(const char *name, size_t length) {
+    uint64_t value = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < length; i++)
+        value = (value ^ (unsigned char)name[i]) * 0x100000001b3u;
+    return value;
+}

@@ -9,6 +9,7 @@
 #define MIRL_TRAINER_RANDOM_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct trainer_random {
@@ -31,5 +32,8 @@ double trainer_random_uniform(trainer_random *random, double low, double high);
 
 /** N(0, 1) by Box and Muller: sqrt(-2 ln u) * (cos, sin)(2 pi v). */
 double trainer_random_normal(trainer_random *random);
+
+/** A number for a name (FNV-1a), so that a stream can be called by it. */
+uint64_t trainer_random_name(const char *name, size_t length);
 
 #endif
