@@ -1,0 +1,90 @@
+/* How images are cut into tiles: every pixel is covered with weight 1, within every budget. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "restore/tiles.h"
+
+static mirl_model *model;
+
+static int open_model(void **state) {
+    (void)state;
+    model = mirl_model_open(MIRL_TEST_DATA "/golden/lightning.ckpt", NULL);
+    return model ? 0 : -1;
+}
+
+static int close_model(void **state) {
+    (void)state;
+    mirl_model_close(model);
+    return 0;
+}
+
+static void check_direction(const mirl_tiling *tiling) {
+    for (size_t at = 0; at < tiling->length; at++) {
+        float sum = 0;
+        for (size_t i = 0; i < tiling->count; i++) {
+            size_t start = mirl_tiling_start(tiling, i);
+            if (at >= start && at < start + tiling->size)
+                sum += mirl_tiling_weight(tiling, i, at);
+        }
+        if (sum < 0.9999f || sum > 1.0001f)
+            fail_msg("pixel %zu of %zu in tiles of %zu has weight %g", at, tiling->length, tiling->size,
+                     (double)sum);
+    }
+}
+
+static void weights_add_up_to_one(void **state) {
+    (void)state;
+    for (int tile = 128; tile < 400; tile += 56)
+        for (size_t length = 1; length < 1500; length += length < 420 ? 1 : 97) {
+            mirl_options options = mirl_options_default();
+            mirl_tiles tiles;
+            options.tile = tile;
+            assert_int_equal(mirl_tiles_plan(&tiles, model, length, 40, &options, 1, NULL), MIRL_OK);
+            assert_int_equal(tiles.across.size % 8, 0);
+            check_direction(&tiles.across);
+        }
+}
+
+static void budgets_are_kept(void **state) {
+    (void)state;
+    mirl_options options = mirl_options_default();
+    mirl_tiles tiles, other;
+    for (options.memory = 32 << 20; options.memory < (uint64_t)4 << 30; options.memory *= 2) {
+        assert_int_equal(mirl_tiles_plan(&tiles, model, 6000, 4000, &options, 2, NULL), MIRL_OK);
+        assert_true(tiles.memory <= options.memory);
+        assert_true(tiles.threads >= 1);
+        /* The cut must not depend on the threads: the result would. */
+        assert_int_equal(mirl_tiles_plan(&other, model, 6000, 4000, &options, 64, NULL), MIRL_OK);
+        assert_memory_equal(&tiles.across, &other.across, sizeof tiles.across);
+        assert_true(other.memory <= options.memory);
+    }
+}
+
+static void too_small_a_budget_is_said(void **state) {
+    (void)state;
+    mirl_options options = mirl_options_default();
+    mirl_error error;
+    mirl_tiles tiles;
+    options.memory = 1 << 20;
+    assert_int_equal(mirl_tiles_plan(&tiles, model, 6000, 4000, &options, 2, &error), MIRL_ERROR_MEMORY);
+    assert_non_null(strstr(error.message, "MiB"));
+    options.tile = MIRL_TILE_WHOLE;
+    options.memory = 64 << 20;
+    assert_int_equal(mirl_tiles_plan(&tiles, model, 6000, 4000, &options, 2, &error), MIRL_ERROR_MEMORY);
+    options.memory = 0;
+    assert_int_equal(mirl_tiles_plan(&tiles, model, 6000, 4000, &options, 2, &error), MIRL_OK);
+    assert_int_equal(tiles.across.count * tiles.down.count, 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(weights_add_up_to_one),
+        cmocka_unit_test(budgets_are_kept),
+        cmocka_unit_test(too_small_a_budget_is_said),
+    };
+    return cmocka_run_group_tests(tests, open_model, close_model);
+}
