@@ -26,45 +26,46 @@ typedef struct key {
     size_t offset;
     int count;
     double low, high;
+    bool local; ///< it does not change what comes out, or only this machine understands it
 } key;
 
 #define AT(field) offsetof(trainer_recipe, field)
 #define RANGE(name, low, high)                                                                               \
-    { #name, KEY_NUMBERS, AT(data.ranges.name), 2, low, high }
+    { #name, KEY_NUMBERS, AT(data.ranges.name), 2, low, high, false }
 
 /* Ranges that the graph or the data check again in their own words are wide here. */
 static const key keys[] = {
-    {"name", KEY_TEXT, AT(name), 64, 0, 0},
-    {"dim", KEY_INTEGERS, AT(config.dim), 1, 1, 1e6},
-    {"blocks", KEY_INTEGERS, AT(config.blocks), 4, 0, 1e6},
-    {"refinement", KEY_INTEGERS, AT(config.refinement), 1, 0, 1e6},
-    {"heads", KEY_INTEGERS, AT(config.heads), 4, 0, 1e6},
-    {"ffn", KEY_NUMBERS, AT(config.ffn), 1, 0, 1e6},
-    {"prompt_len", KEY_INTEGERS, AT(config.prompt_len), 1, 0, 1e6},
-    {"prompt_dims", KEY_INTEGERS, AT(config.prompt_dims), 3, 0, 1e6},
-    {"prompt_sizes", KEY_INTEGERS, AT(config.prompt_sizes), 3, 0, 1e6},
-    {"rounds", KEY_INTEGERS, AT(rounds), 1, 1, 1000},
-    {"percent", KEY_NUMBERS, AT(percent), 1, 0.01, 99.99},
-    {"scope", KEY_SCOPE, AT(scope), 1, 0, 0},
-    {"slack", KEY_NUMBERS, AT(slack), 1, 0, 100},
-    {"reset", KEY_RESET, 0, 1, 0, 0},
-    {"first_round", KEY_LENGTH, AT(first_round), 1, 0, 0},
-    {"round", KEY_LENGTH, AT(round), 1, 0, 0},
-    {"last_round", KEY_LENGTH, AT(last_round), 1, 0, 0},
-    {"warmup", KEY_NUMBERS, AT(warmup), 1, 0, 1e9},
-    {"learning_rate", KEY_NUMBERS, AT(learning_rate), 1, 0, 1},
-    {"beta1", KEY_NUMBERS, AT(beta1), 1, 0, 0.999999},
-    {"beta2", KEY_NUMBERS, AT(beta2), 1, 0, 0.99999999},
-    {"epsilon", KEY_NUMBERS, AT(epsilon), 1, 1e-20, 1},
-    {"weight_decay", KEY_NUMBERS, AT(weight_decay), 1, 0, 10},
-    {"least_gain", KEY_NUMBERS, AT(least_gain), 1, -1e9, 0.99},
-    {"data", KEY_TEXT, AT(data_folder), 512, 0, 0},
-    {"test_data", KEY_TEXT, AT(test_folder), 512, 0, 0},
-    {"tasks", KEY_TASKS, 0, 1, 0, 0},
-    {"crop", KEY_INTEGERS, AT(data.crop), 1, 8, 1024},
-    {"batch", KEY_INTEGERS, AT(data.batch), 1, 1, 4096},
-    {"seed", KEY_SEED, AT(data.seed), 1, 0, 0},
-    {"sigmas", KEY_SIGMAS, AT(data.ranges.sigmas), TRAINER_SIGMAS, 0, 255},
+    {"name", KEY_TEXT, AT(name), 64, 0, 0, false},
+    {"dim", KEY_INTEGERS, AT(config.dim), 1, 1, 1e6, false},
+    {"blocks", KEY_INTEGERS, AT(config.blocks), 4, 0, 1e6, false},
+    {"refinement", KEY_INTEGERS, AT(config.refinement), 1, 0, 1e6, false},
+    {"heads", KEY_INTEGERS, AT(config.heads), 4, 0, 1e6, false},
+    {"ffn", KEY_NUMBERS, AT(config.ffn), 1, 0, 1e6, false},
+    {"prompt_len", KEY_INTEGERS, AT(config.prompt_len), 1, 0, 1e6, false},
+    {"prompt_dims", KEY_INTEGERS, AT(config.prompt_dims), 3, 0, 1e6, false},
+    {"prompt_sizes", KEY_INTEGERS, AT(config.prompt_sizes), 3, 0, 1e6, false},
+    {"rounds", KEY_INTEGERS, AT(rounds), 1, 1, 1000, false},
+    {"percent", KEY_NUMBERS, AT(percent), 1, 0.01, 99.99, false},
+    {"scope", KEY_SCOPE, AT(scope), 1, 0, 0, false},
+    {"slack", KEY_NUMBERS, AT(slack), 1, 0, 100, false},
+    {"reset", KEY_RESET, 0, 1, 0, 0, false},
+    {"first_round", KEY_LENGTH, AT(first_round), 1, 0, 0, false},
+    {"round", KEY_LENGTH, AT(round), 1, 0, 0, false},
+    {"last_round", KEY_LENGTH, AT(last_round), 1, 0, 0, false},
+    {"warmup", KEY_NUMBERS, AT(warmup), 1, 0, 1e9, false},
+    {"learning_rate", KEY_NUMBERS, AT(learning_rate), 1, 0, 1, false},
+    {"beta1", KEY_NUMBERS, AT(beta1), 1, 0, 0.999999, false},
+    {"beta2", KEY_NUMBERS, AT(beta2), 1, 0, 0.99999999, false},
+    {"epsilon", KEY_NUMBERS, AT(epsilon), 1, 1e-20, 1, false},
+    {"weight_decay", KEY_NUMBERS, AT(weight_decay), 1, 0, 10, false},
+    {"least_gain", KEY_NUMBERS, AT(least_gain), 1, -1e9, 0.99, false},
+    {"data", KEY_TEXT, AT(data_folder), 512, 0, 0, true},
+    {"test_data", KEY_TEXT, AT(test_folder), 512, 0, 0, true},
+    {"tasks", KEY_TASKS, 0, 1, 0, 0, false},
+    {"crop", KEY_INTEGERS, AT(data.crop), 1, 8, 1024, false},
+    {"batch", KEY_INTEGERS, AT(data.batch), 1, 1, 4096, false},
+    {"seed", KEY_SEED, AT(data.seed), 1, 0, 0, false},
+    {"sigmas", KEY_SIGMAS, AT(data.ranges.sigmas), TRAINER_SIGMAS, 0, 255, false},
     RANGE(rain_layers, 1, 8),
     RANGE(rain_length, 1, 500),
     RANGE(rain_angle, -80, 80),
@@ -74,13 +75,13 @@ static const key keys[] = {
     RANGE(haze_airlight, 0, 1),
     RANGE(haze_beta, 0, 10),
     RANGE(jpeg_quality, 1, 100),
-    {"jpeg_full_chroma", KEY_NUMBERS, AT(data.ranges.jpeg_full_chroma), 1, 0, 1},
-    {"threads", KEY_INTEGERS, AT(threads), 1, 0, 256},
-    {"group", KEY_INTEGERS, AT(group), 1, 1, 4096},
-    {"data_threads", KEY_INTEGERS, AT(data.threads), 1, 1, 64},
-    {"checkpoint_minutes", KEY_NUMBERS, AT(checkpoint_minutes), 1, 0.001, 1e6},
-    {"log_steps", KEY_INTEGERS, AT(log_steps), 1, 1, 1e9},
-    {"evaluate_images", KEY_INTEGERS, AT(evaluate_images), 1, 0, 1e9},
+    {"jpeg_full_chroma", KEY_NUMBERS, AT(data.ranges.jpeg_full_chroma), 1, 0, 1, false},
+    {"threads", KEY_INTEGERS, AT(threads), 1, 0, 256, true},
+    {"group", KEY_INTEGERS, AT(group), 1, 1, 4096, false},
+    {"data_threads", KEY_INTEGERS, AT(data.threads), 1, 1, 64, true},
+    {"checkpoint_minutes", KEY_NUMBERS, AT(checkpoint_minutes), 1, 0.001, 1e6, true},
+    {"log_steps", KEY_INTEGERS, AT(log_steps), 1, 1, 1e9, true},
+    {"evaluate_images", KEY_INTEGERS, AT(evaluate_images), 1, 0, 1e9, true},
 };
 
 enum { KEYS = sizeof keys / sizeof *keys };
@@ -455,14 +456,14 @@ static void print_value(FILE *out, const trainer_recipe *recipe, const key *key)
     }
 }
 
-char *trainer_recipe_print(const trainer_recipe *recipe) {
+char *trainer_recipe_print(const trainer_recipe *recipe, bool local) {
     char *text = NULL;
     size_t size;
     FILE *out = open_memstream(&text, &size);
     if (!out)
         return NULL;
     for (int i = 0; i < KEYS; i++) {
-        if (is_unset(recipe, &keys[i]))
+        if (is_unset(recipe, &keys[i]) || (keys[i].local && !local))
             continue;
         fprintf(out, "%s = ", keys[i].name);
         print_value(out, recipe, &keys[i]);

@@ -70,7 +70,8 @@ mirl_status trainer_recipe_parse(trainer_recipe *recipe, const char *text, const
 /** Checks what single keys cannot, and completes the recipe. Reads no data. */
 mirl_status trainer_recipe_check(trainer_recipe *recipe, mirl_error *error);
 
-/** All keys with their values, as a recipe; to be freed. NULL: no memory. */
-char *trainer_recipe_print(const trainer_recipe *recipe);
+/** All keys with their values, as a recipe; to be freed. NULL: no memory. local false: without those that do
+ * not change what comes out, or that only this machine understands (folders, threads, logging). */
+char *trainer_recipe_print(const trainer_recipe *recipe, bool local);
 
 #endif

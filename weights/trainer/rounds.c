@@ -398,7 +398,7 @@ static mirl_status open_run(run *run, mirl_error *error) {
     run->batch_floats = 3 * (size_t)recipe->data.batch * (size_t)(recipe->data.crop * recipe->data.crop);
     run->degraded = malloc(run->batch_floats * sizeof *run->degraded);
     run->clean = malloc(run->batch_floats * sizeof *run->clean);
-    run->recipe_text = trainer_recipe_print(recipe);
+    run->recipe_text = trainer_recipe_print(recipe, true);
     if (!run->degraded || !run->clean || !run->recipe_text)
         return mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory for a batch");
     status = start_state(run, error);

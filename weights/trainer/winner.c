@@ -10,7 +10,7 @@ enum { BATCHES = 16 };
 
 /* The file's metadata; NULL: no memory. To be freed with cJSON_free(). */
 static char *metadata_of(const trainer_recipe *recipe, int round) {
-    char number[16], *text = trainer_recipe_print(recipe), *printed = NULL;
+    char number[16], *text = trainer_recipe_print(recipe, false), *printed = NULL;
     cJSON *object = cJSON_CreateObject();
     snprintf(number, sizeof number, "%d", round);
     if (text && cJSON_AddStringToObject(object, "task", recipe->name) &&
