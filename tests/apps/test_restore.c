@@ -150,6 +150,11 @@ static void other_colour_spaces_come_back(void **state) {
     DestroyExceptionInfo(exception);
     for (const char *channel = "RGB"; *channel; channel++)
         assert_true(picture_difference(before, after, *channel) < 1e-4);
+    DestroyImageList(after);
+    succeed(program("restore inks.tif -o inks-out.png -w same"));
+    after = picture_read("inks-out.png");
+    for (const char *channel = "RGB"; *channel; channel++)
+        assert_true(picture_difference(before, after, *channel) < 1e-4);
     DestroyImageList(before);
     DestroyImageList(after);
 }
@@ -176,6 +181,69 @@ static void linear_light_comes_back(void **state) {
     DestroyImageList(got);
 }
 
+/* Formats of linear light and encoded ones hold the same picture. */
+static void linear_formats_hold_the_same_picture(void **state) {
+    (void)state;
+    static const char *const formats[] = {"EXR", "HDR"};
+    picture_write(picture_smooth(30, 18, 0), "light.png", 16);
+    Image *before = picture_read("light.png");
+    for (int i = 0; i < 2; i++) {
+        ExceptionInfo *exception = AcquireExceptionInfo();
+        const MagickInfo *known = GetMagickInfo(formats[i], exception);
+        DestroyExceptionInfo(exception);
+        if (!known || !GetImageEncoder(known) || !GetImageDecoder(known))
+            continue;
+        succeed(program("restore light.png -o light.%s -w same", formats[i]));
+        succeed(program("restore light.%s -o light2.%s -w same", formats[i], formats[i]));
+        succeed(program("restore light2.%s -o light2.png -w same", formats[i]));
+        Image *after = picture_read("light2.png"), *linear = picture_read(i ? "light2.HDR" : "light2.EXR");
+        for (const char *channel = "RGB"; *channel; channel++)
+            assert_true(picture_difference(before, after, *channel) < 0.01);
+        assert_true(picture_difference(before, linear, 'G') > 0.15);
+        DestroyImageList(after);
+        DestroyImageList(linear);
+    }
+    DestroyImageList(before);
+}
+
+static void *save_profile(cmsHPROFILE profile, cmsUInt32Number *size) {
+    assert_true(cmsSaveProfileToMem(profile, NULL, size));
+    void *bytes = malloc(*size);
+    assert_true(cmsSaveProfileToMem(profile, bytes, size));
+    cmsCloseProfile(profile);
+    return bytes;
+}
+
+/* A profile may say that what looks like sRGB is linear: then the network sees it encoded. */
+static void a_linear_profile_is_believed(void **state) {
+    (void)state;
+    cmsCIExyY white;
+    cmsCIExyYTRIPLE primaries = {{0.64, 0.33, 1}, {0.30, 0.60, 1}, {0.15, 0.06, 1}};
+    cmsToneCurve *line = cmsBuildGamma(NULL, 1.0), *curves[] = {line, line, line};
+    cmsUInt32Number size = 0;
+    cmsWhitePointFromTemp(&white, 6504);
+    unsigned char *icc = save_profile(cmsCreateRGBProfile(&white, &primaries, curves), &size);
+    cmsFreeToneCurve(line);
+
+    Image *image = picture_make(40, 24, "RGB", 0.8f);
+    picture_set_profile(image, "icc", icc, size);
+    picture_write(image, "straight.tif", 16);
+    check_kept("straight.tif", "straight-out.tif", "RGB", 4e-5);
+    Image *with = picture_read("straight-out.tif");
+    const StringInfo *kept = GetImageProfile(with, "icc");
+    assert_non_null(kept);
+    assert_int_equal(GetStringInfoLength(kept), size);
+    assert_memory_equal(GetStringInfoDatum(kept), icc, size);
+
+    picture_write(picture_make(40, 24, "RGB", 0.8f), "bare.tif", 16);
+    succeed(program("restore bare.tif -o bare-out.tif"));
+    Image *without = picture_read("bare-out.tif");
+    assert_true(picture_difference(with, without, 'R') > 0.002);
+    DestroyImageList(with);
+    DestroyImageList(without);
+    free(icc);
+}
+
 static const unsigned char exif[] = {
     'E',  'x', 'i', 'f', 0, 0, 'I', 'I', 42,  0,   8,   0, 0, 0,       /* TIFF header, IFD at 8 */
     2,    0,                                                           /* two entries */
@@ -195,11 +263,7 @@ static bool contains(const char *path, const unsigned char *bytes, size_t size) 
 static void profiles_are_kept(void **state) {
     (void)state;
     cmsUInt32Number size = 0;
-    cmsHPROFILE srgb = cmsCreate_sRGBProfile();
-    cmsSaveProfileToMem(srgb, NULL, &size);
-    unsigned char *icc = malloc(size);
-    cmsSaveProfileToMem(srgb, icc, &size);
-    cmsCloseProfile(srgb);
+    unsigned char *icc = save_profile(cmsCreate_sRGBProfile(), &size);
 
     static const char *const names[][2] = {{"p.jpg", "p-out.jpg"},
                                            {"p.jpg", "p-out.png"},
@@ -452,6 +516,8 @@ int main(void) {
         cmocka_unit_test(floats_keep_their_range),
         cmocka_unit_test(other_colour_spaces_come_back),
         cmocka_unit_test(linear_light_comes_back),
+        cmocka_unit_test(linear_formats_hold_the_same_picture),
+        cmocka_unit_test(a_linear_profile_is_believed),
         cmocka_unit_test(profiles_are_kept),
         cmocka_unit_test(every_frame_is_restored),
         cmocka_unit_test(the_bundled_weights_remove_noise),

@@ -1,12 +1,12 @@
 /* Image files through MagickCore. */
 #include "image_file.h"
 
+#include "colours.h"
 #include "error.h"
 #include "magick.h"
 
 #include <ctype.h>
 #include <errno.h>
-#include <lcms2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -14,11 +14,9 @@
 
 enum { QUALITY_LEAST = 95 };
 
-/* How a frame was before its colours were taken out. */
 typedef struct image_frame {
     Image *image; ///< in the list that image_file.images heads
-    ColorspaceType colorspace;
-    StringInfo *icc; ///< of an image whose inks were converted by it, otherwise NULL
+    colours was;
 } image_frame;
 
 struct image_file {
@@ -135,7 +133,7 @@ static bool list_frames(image_file *file) {
     file->frames = calloc((size_t)file->count, sizeof *file->frames);
     Image *image = file->images;
     for (int i = 0; file->frames && i < file->count; i++, image = GetNextImageInList(image))
-        file->frames[i] = (image_frame){.image = image, .colorspace = image->colorspace};
+        file->frames[i].image = image;
     return file->frames != NULL;
 }
 
@@ -244,8 +242,7 @@ void image_file_close(image_file *file) {
     if (!file)
         return;
     for (int i = 0; i < file->count; i++)
-        if (file->frames[i].icc)
-            DestroyStringInfo(file->frames[i].icc);
+        colours_free(&file->frames[i].was);
     if (file->images)
         DestroyImageList(file->images);
     free(file->frames);
@@ -259,55 +256,6 @@ int image_file_frames(const image_file *file) {
 
 const char *image_file_format(const image_file *file) {
     return file->images->magick;
-}
-
-static bool is_srgb(ColorspaceType colorspace) {
-    return colorspace == sRGBColorspace || colorspace == GRAYColorspace;
-}
-
-/* Inks have the colours that their profile says. */
-static bool convert_by_profile(image_frame *frame, ExceptionInfo *exception) {
-    cmsHPROFILE srgb = cmsCreate_sRGBProfile();
-    cmsUInt32Number size = 0;
-    void *bytes = NULL;
-    bool done = srgb && cmsSaveProfileToMem(srgb, NULL, &size) && (bytes = malloc(size)) &&
-                cmsSaveProfileToMem(srgb, bytes, &size) &&
-                magick_to_profile(frame->image, bytes, size, exception);
-
-    free(bytes);
-    if (srgb)
-        cmsCloseProfile(srgb);
-    return done;
-}
-
-static bool to_srgb(image_frame *frame, ExceptionInfo *exception) {
-    const StringInfo *icc = GetImageProfile(frame->image, "icc");
-    size_t depth = frame->image->depth;
-    bool done = true;
-
-    if (frame->colorspace == CMYKColorspace && icc) {
-        frame->icc = CloneStringInfo(icc);
-        done = convert_by_profile(frame, exception);
-    } else if (!is_srgb(frame->colorspace)) {
-        done = magick_to_colorspace(
-            frame->image, frame->colorspace == LinearGRAYColorspace ? GRAYColorspace : sRGBColorspace,
-            exception);
-    }
-    frame->image->depth = depth;
-    return done && magick_set_direct(frame->image, exception);
-}
-
-static bool from_srgb(image_frame *frame, ExceptionInfo *exception) {
-    size_t depth = frame->image->depth;
-    bool done = true;
-
-    if (frame->icc)
-        done = magick_to_profile(frame->image, GetStringInfoDatum(frame->icc),
-                                 GetStringInfoLength(frame->icc), exception);
-    else if (!is_srgb(frame->colorspace))
-        done = magick_to_colorspace(frame->image, frame->colorspace, exception);
-    frame->image->depth = depth;
-    return done;
 }
 
 /* The frame's pixels are not needed until import: gives their memory back. Alpha stays with them. */
@@ -331,7 +279,7 @@ static void drop_pixels(image_file *file, int index, ExceptionInfo *exception) {
 mirl_status image_file_export(image_file *file, int index, mirl_image *image, mirl_error *error) {
     image_frame *frame = &file->frames[index];
     ExceptionInfo *exception = AcquireExceptionInfo();
-    bool done = to_srgb(frame, exception);
+    bool done = colours_encode(frame->image, &frame->was, exception);
     bool grey =
         done && (frame->image->colorspace == GRAYColorspace || magick_is_grey(frame->image, exception));
     size_t width = frame->image->columns, height = frame->image->rows, channels = grey ? 1 : 3;
@@ -376,8 +324,8 @@ mirl_status image_file_import(image_file *file, int index, const mirl_image *ima
                                      : magick_import(frame->image, 0, image->height, image->data, exception);
     mirl_status status = MIRL_OK;
 
-    if (!done || !from_srgb(frame, exception))
-        status = fail(file, "converted back", exception, error);
+    if (!done)
+        status = fail(file, "restored", exception, error);
     DestroyExceptionInfo(exception);
     return status;
 }
@@ -413,12 +361,14 @@ mirl_status image_file_write(image_file *file, FILE *to, const char *format, int
         size_t own = file->images->quality;
         info->quality = quality ? (size_t)quality : own > QUALITY_LEAST ? own : QUALITY_LEAST;
     }
-    for (int i = 0; i < file->count; i++) {
+    bool done = true;
+    for (int i = 0; i < file->count && done; i++) {
         choose_storage(file->frames[i].image);
         SetImageProgressMonitor(file->frames[i].image, go_on, file);
+        done = colours_decode(file->frames[i].image, &file->frames[i].was, format, exception);
     }
     snprintf(name, sizeof name, "%s:image", format);
-    if (!WriteImages(info, file->images, name, exception) || (file->stop && file->stop()))
+    if (!done || !WriteImages(info, file->images, name, exception) || (file->stop && file->stop()))
         status = fail(file, "written", exception, error);
     DestroyImageInfo(info);
     DestroyExceptionInfo(exception);

@@ -42,10 +42,11 @@ mirl_status image_format_check(const char *format, int frames, mirl_error *error
  * Whoever calls frees image->data. Frame by frame: export, restore, import. Their order does not matter.*/
 mirl_status image_file_export(image_file *file, int frame, mirl_image *image, mirl_error *error);
 
-/** Puts the colours of a frame back, converted to what the file had. `image` is as exported. */
+/** Puts the colours of a frame back. `image` is as exported. */
 mirl_status image_file_import(image_file *file, int frame, const mirl_image *image, mirl_error *error);
 
-/** Writes all frames. `quality`: 1..100 for formats that lose something, 0: the file's own, at least 95. */
+/** Writes all frames, which have all been exported; once. Their colours are what the input's were, if such a
+ * file can hold that. `quality`: 1..100 for formats that lose something, 0: the file's own, at least 95. */
 mirl_status image_file_write(image_file *file, FILE *to, const char *format, int quality, mirl_error *error);
 
 #endif

@@ -20,6 +20,11 @@ static inline bool magick_to_colorspace(Image *image, ColorspaceType colorspace,
     return TransformImageColorspace(image, colorspace, exception);
 }
 
+static inline bool magick_label_colorspace(Image *image, ColorspaceType colorspace,
+                                           ExceptionInfo *exception) {
+    return SetImageColorspace(image, colorspace, exception);
+}
+
 static inline bool magick_to_profile(Image *image, const void *icc, size_t size, ExceptionInfo *exception) {
     return ProfileImage(image, "icc", icc, size, exception);
 }
@@ -65,6 +70,11 @@ static inline bool magick_set_direct(Image *image, ExceptionInfo *exception) {
 
 static inline bool magick_to_colorspace(Image *image, ColorspaceType colorspace, ExceptionInfo *exception) {
     return magick_take_exception(image, TransformImageColorspace(image, colorspace), exception);
+}
+
+static inline bool magick_label_colorspace(Image *image, ColorspaceType colorspace,
+                                           ExceptionInfo *exception) {
+    return magick_take_exception(image, SetImageColorspace(image, colorspace), exception);
 }
 
 static inline bool magick_to_profile(Image *image, const void *icc, size_t size, ExceptionInfo *exception) {
