@@ -10,9 +10,6 @@
 property_enum (weights, _("Weights"), gint, mirl_weights, MIRL_WEIGHTS_DEFAULT)
     description (_("What to restore: the name of installed weights"))
 
-property_file_path (weights_file, _("Weights file"), "")
-    description (_("A weights file (.safetensors) to use instead of installed weights"))
-
 property_double (strength, _("Strength"), 1.0)
     description (_("How much of the restoration to apply, from 0 (the input) to 1 (fully restored)"))
     value_range (0.0, 1.0)
@@ -20,18 +17,23 @@ property_double (strength, _("Strength"), 1.0)
     ui_digits (2)
 
 property_int (tile, _("Tile size"), MIRL_TILE_AUTO)
-    description (_("Side in pixels of the parts restored one after another, 64 or more; "
+    description (_("Side in pixels of the parts restored one after another, 128 or more; "
                    "0: the whole image at once, -1: what fits into memory"))
     value_range (-1, 65536)
     ui_range (-1, 4096)
     ui_steps (1, 64)
 
-property_int (memory, _("Memory"), 512)
-    description (_("How much memory the restoration may use beside the image, in MiB"))
-    value_range (1, 1 << 20)
-    ui_range (64, 16384)
+property_int (memory, _("Memory"), 0)
+    description (_("How much memory in MiB the restoration may use beside the image; "
+                   "0: 512 if the tile size is -1, otherwise what it takes"))
+    value_range (0, 1 << 20)
+    ui_range (0, 16384)
     ui_steps (16, 256)
     ui_gamma (3.0)
+
+/* The last one: in GIMP 3.0 plug-ins do not see a property of this type, nor those after it. */
+property_file_path (weights_file, _("Weights file"), "")
+    description (_("A weights file (.safetensors) to use instead of installed weights"))
 /* clang-format on */
 
 #else
@@ -97,21 +99,21 @@ static GeglRectangle get_invalidated_by_change(GeglOperation *operation, const g
     return whole_input(operation, input_region);
 }
 
-/* The network reads sRGB; the result goes on in the input's own space. Grey stays grey, and alpha is there
- * only if the input has it. */
+/* The network gets the numbers that an image file of this colour space has, as it does from mirl's program.
+ * Grey stays grey, and alpha is there only if the input has it. */
 static void prepare(GeglOperation *operation) {
     GeglProperties *o = GEGL_PROPERTIES(operation);
     const Babl *source = gegl_operation_get_source_format(operation, "input");
     gboolean grey = source && babl_get_model_flags(babl_format_get_model(source)) & BABL_MODEL_FLAG_GRAY;
     gboolean alpha = !source || babl_format_has_alpha(source);
     const char *name = grey ? (alpha ? "Y'A float" : "Y' float") : (alpha ? "R'G'B'A float" : "R'G'B' float");
+    const Babl *format = babl_format_with_space(name, gegl_operation_get_source_space(operation, "input"));
 
     if (!o->user_data)
         o->user_data = g_new0(NodeState, 1);
     g_atomic_int_set(&((NodeState *)o->user_data)->told, FALSE);
-    gegl_operation_set_format(operation, "input", babl_format(name));
-    gegl_operation_set_format(operation, "output",
-                              babl_format_with_space(name, source ? babl_format_get_space(source) : NULL));
+    gegl_operation_set_format(operation, "input", format);
+    gegl_operation_set_format(operation, "output", format);
 }
 
 /* ---- Processing -------------------------------------------------------------------------------------- */
