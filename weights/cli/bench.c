@@ -69,11 +69,12 @@ static void time_module(const char *module, const mirl_map *result, void *user) 
 /* The rate of OpenBLAS's product of square matrices on `threads` threads; 0 if memory runs out. */
 static double gemm_rate(int threads) {
     const size_t count = (size_t)GEMM_SIZE * GEMM_SIZE;
-    float *a = malloc(3 * count * sizeof *a), *b = a + count, *c = b + count;
+    float *a = malloc(3 * count * sizeof *a);
     double seconds[GEMM_REPEATS];
 
     if (!a)
         return 0;
+    float *b = a + count, *c = b + count;
     for (size_t i = 0; i < 3 * count; i++)
         a[i] = (float)(i % 7) - 3;
     openblas_set_num_threads(threads);
