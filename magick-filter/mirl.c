@@ -35,6 +35,7 @@ typedef struct _WatchInfo {
     double time_limit; /* seconds of the image's life, 0 for no limit */
     MagickSizeType throttle;
     MagickBooleanType expired;
+    int step; /* of ProgressSteps, the last one that was shown */
 } WatchInfo;
 
 /* The model that the last call used. Whoever restores takes it out and puts it back. */
@@ -55,7 +56,7 @@ static MagickBooleanType ParseTile(const char *text, int *tile) {
         *tile = MIRL_TILE_AUTO;
     else if (LocaleCompare(text, "whole") == 0 || LocaleCompare(text, "0") == 0)
         *tile = MIRL_TILE_WHOLE;
-    else if (ParseNumber(text, 64, 65536, &value) != MagickFalse && value == (int)value)
+    else if (ParseNumber(text, 1, 65536, &value) != MagickFalse && value == (int)value)
         *tile = (int)value;
     else
         return MagickFalse;
@@ -79,7 +80,7 @@ static const char *ParseArgument(const char *key, const char *value, RestoreInfo
     if (LocaleCompare(key, "tile") == 0)
         return ParseTile(value, &info->options.tile) != MagickFalse
                    ? NULL
-                   : "tile is auto, whole, or a tile's side in pixels from 64 to 65536";
+                   : "tile is auto, whole, or a tile's side in pixels";
     if (LocaleCompare(key, "memory") == 0)
         return mirl_parse_size(value, &info->options.memory, NULL) == MIRL_OK && info->options.memory > 0
                    ? NULL
@@ -170,7 +171,11 @@ static MagickBooleanType AcquireModel(const char *weights, ModelInfo *info, Exce
         info->model = mirl_model_open(info->path, &error);
     if (info->model != NULL)
         return MagickTrue;
-    ThrowRestoreException(&error, info->path != NULL ? info->path : weights, exception);
+    ThrowRestoreException(&error,
+                          info->path != NULL ? info->path
+                          : *weights != '\0' ? weights
+                                             : "default",
+                          exception);
     DestroyModel(info);
     return MagickFalse;
 }
@@ -191,11 +196,14 @@ static bool RestoreProgress(double done, void *user) {
         watch->expired = MagickTrue;
         return false;
     }
-    if (watch->throttle != 0)
-        MagickDelay(watch->throttle);
-    /* The last step is the end of the line, shown once when the pixels are written. */
+    /* The last step is the end of the line, shown once when the pixels are written. The monitor is asked each
+     * time, but sees one multiple of the stride for each step. */
     const int step = (int)(done * (ProgressSteps - 1));
-    return SetImageProgress(watch->image, RestoreImageTag, (MagickOffsetType)step * ProgressStride,
+    const int shown = step != watch->step;
+    if (shown && watch->throttle != 0)
+        MagickDelay(watch->throttle);
+    watch->step = step;
+    return SetImageProgress(watch->image, RestoreImageTag, (MagickOffsetType)step * ProgressStride + !shown,
                             ProgressSteps * ProgressStride + 1) != MagickFalse;
 }
 
@@ -268,7 +276,7 @@ static MagickBooleanType RestoreImage(const mirl_model *model, Image *image, con
     samples.pixel_stride = samples.channels;
     samples.row_stride = (ptrdiff_t)samples.width * samples.channels;
 
-    WatchInfo watch = {.image = image};
+    WatchInfo watch = {.image = image, .step = -1};
     const mirl_options options = LimitOptions(info, &watch);
     mirl_plan_info plan;
     mirl_error error = {0};
