@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "trainer/comm.h"
+#include "trainer/report.h"
 #include "trainer/rounds.h"
 
 static volatile sig_atomic_t stop_signal;
@@ -24,6 +25,8 @@ static void on_signal(int number) {
 
 /* How progress is shown: a line rewritten on a terminal, or one a minute. */
 typedef struct display {
+    const trainer_recipe *recipe;
+    const char *folder; ///< the run's
     bool terminal, quiet;
     double last; ///< clock
     bool open;   ///< the cursor stands behind a line that is to be rewritten
@@ -58,6 +61,26 @@ static void show_sentence(const char *sentence, void *user) {
     display *display = user;
     fprintf(stderr, "%smirl prune: %s\n", display->open ? "\n" : "", sentence);
     display->open = false;
+}
+
+static bool go_on(size_t done, size_t images, void *user) {
+    (void)done, (void)images, (void)user;
+    return !stop_signal;
+}
+
+/* Scores the tasks that are trained, and renews report.html. */
+static mirl_status report_round(int round, const char *weights, void *user, mirl_error *error) {
+    const display *display = user;
+    const trainer_recipe *recipe = display->recipe;
+    trainer_eval_options eval = trainer_eval_options_default();
+    eval.folder = recipe->test_folder;
+    eval.limit = (size_t)recipe->evaluate_images;
+    eval.threads = recipe->threads;
+    eval.progress = go_on;
+    for (int i = 0; i < TRAINER_TASKS; i++)
+        eval.tasks[i] = recipe->data.tasks[i] || recipe->data.mix[i] > 0;
+    return trainer_report_round(display->folder, recipe->name, round, weights,
+                                *recipe->test_folder ? &eval : NULL, error);
 }
 
 /* ---- The recipe and what the command line says over it ----------------------------------------------- */
@@ -141,13 +164,18 @@ static int exit_code(trainer_ending ending) {
 }
 
 static int run_recipe(const trainer_recipe *recipe, const char *out, bool resume, bool quiet) {
-    display display = {.terminal = isatty(STDERR_FILENO), .quiet = quiet, .last = seconds_now()};
+    display display = {.recipe = recipe,
+                       .folder = out,
+                       .terminal = isatty(STDERR_FILENO),
+                       .quiet = quiet,
+                       .last = seconds_now()};
     trainer_run_options options = {.recipe = recipe,
                                    .folder = out,
                                    .resume = resume,
                                    .stop = &stop_signal,
                                    .progress = show_progress,
                                    .say = show_sentence,
+                                   .round_done = report_round,
                                    .user = &display};
     mirl_error error;
 

@@ -148,7 +148,16 @@ static mirl_image image_of(const planes *p, float *data) {
         data, p->width, p->height, 3, 1, (ptrdiff_t)p->width, (ptrdiff_t)(p->width * p->height)};
 }
 
-static mirl_status score(const evaluation *all, const job *todo, mirl_error *error) {
+static void hand_out(evaluation *all, const job *todo, const planes *p) {
+    trainer_result result = {
+        todo->set,  (size_t)(todo->score - todo->set->images), p->width, p->height, p->clean, p->input,
+        p->restored};
+    pthread_mutex_lock(&all->lock);
+    all->options->result(&result, all->options->result_user);
+    pthread_mutex_unlock(&all->lock);
+}
+
+static mirl_status score(evaluation *all, const job *todo, mirl_error *error) {
     planes p = {0};
     mirl_status status = read_planes(todo, all->options->seed, &p, error);
     if (status == MIRL_OK) {
@@ -164,6 +173,8 @@ static mirl_status score(const evaluation *all, const job *todo, mirl_error *err
             .input_psnr = trainer_psnr(p.clean, p.input, p.width, p.height),
             .input_ssim = trainer_ssim(p.clean, p.input, p.width, p.height),
         };
+        if (all->options->result)
+            hand_out(all, todo, &p);
         if (all->options->save)
             status = save(todo, all->options->save, &p, error);
     }

@@ -34,6 +34,14 @@ typedef struct trainer_scores {
     size_t count;
 } trainer_scores;
 
+/** One image's planes [3][height][width]: clean, input (0..1) and restored (clipped). */
+typedef struct trainer_result {
+    const trainer_score *set; ///< without its figures
+    size_t image;             ///< 0..set->count-1
+    size_t width, height;
+    const float *clean, *input, *restored;
+} trainer_result;
+
 typedef struct trainer_eval_options {
     const char *folder;            ///< the layout's test/ folder
     bool tasks[TRAINER_TASKS];     ///< none set: all that have images
@@ -47,6 +55,8 @@ typedef struct trainer_eval_options {
         *save; ///< NULL, or a folder for the results: <save>/<task>/<set>/<name>.png, sigma in the name
     bool (*progress)(size_t done, size_t images, void *user); ///< or NULL; false stops; called by any thread
     void *user;
+    void (*result)(const trainer_result *result, void *user); ///< or NULL; by any thread, one at a time
+    void *result_user;
 } trainer_eval_options;
 
 /** All tasks, sigma 15, 25 and 50, seed 0, no limit. `folder` is NULL and must be set. */

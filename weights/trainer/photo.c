@@ -1,5 +1,4 @@
 /* MagickCore (6.9 or 7) behind four functions. */
-#define _GNU_SOURCE // asprintf
 #include "trainer/photo.h"
 
 #include <errno.h>
@@ -16,6 +15,7 @@
 #endif
 
 #include "error.h"
+#include "weights/replace.h"
 
 enum { MAX_SIDE = 1 << 15 };
 static const long max_file = 1L << 30;
@@ -181,22 +181,13 @@ uint8_t *trainer_photo_png(const trainer_picture *picture, size_t *size, mirl_er
 }
 
 mirl_status trainer_photo_write(const char *path, const trainer_picture *picture, mirl_error *error) {
-    char *part;
-    if (asprintf(&part, "%s.part", path) < 0)
-        return mirl_fail(error, MIRL_ERROR_MEMORY, "no memory to write %s", path);
     size_t size;
     uint8_t *png = trainer_photo_png(picture, &size, error);
-    mirl_status status = png ? MIRL_OK : MIRL_ERROR_MEMORY;
-    if (png) {
-        FILE *file = fopen(part, "wb");
-        bool written = file && fwrite(png, 1, size, file) == size;
-        written = file && fclose(file) == 0 && written;
-        if (!written || rename(part, path) != 0) {
-            status = mirl_fail(error, MIRL_ERROR_FILE, "cannot write %s: %s", path, strerror(errno));
-            remove(part);
-        }
-    }
+    if (!png)
+        return MIRL_ERROR_MEMORY;
+    mirl_replacement *file = mirl_replace_begin(path, error);
+    if (file)
+        mirl_replace_append(file, png, size);
     free(png);
-    free(part);
-    return status;
+    return file ? mirl_replace_commit(file, error) : MIRL_ERROR_FILE;
 }
