@@ -1,5 +1,5 @@
 /* Network weights in files: ours (safetensors with pruned tensors as CSR), plain safetensors state dicts,
- * and PyTorch Lightning checkpoints. Formats: core/README.md.
+ * and PyTorch Lightning checkpoints. Formats: FORMAT.md.
  */
 #ifndef MIRL_CORE_WEIGHTS_WEIGHTS_H
 #define MIRL_CORE_WEIGHTS_WEIGHTS_H

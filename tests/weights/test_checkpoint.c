@@ -128,6 +128,10 @@ static void what_stands_around_is_skipped(void **state) {
     (void)state;
     bytes pickle = {0};
     put_opcodes(&pickle, "\x80\x02}(");
+    put_string(&pickle, "parameter");
+    put_opcodes(&pickle, "ctorch._utils\n_rebuild_parameter\n(");
+    put_tensor(&pickle, "HalfStorage", "8", 1, 0, 1, (int[]){1}, NULL);
+    put_opcodes(&pickle, "\x88NtR");
     put_string(&pickle, "before");
     put_opcodes(&pickle, "cargparse\nNamespace\n)\x81}(");
     put_string(&pickle, "path");
@@ -354,6 +358,26 @@ static void bombs_are_refused(void **state) {
     free(large);
 }
 
+/** Views of one value may pose as any number of parameters. */
+static void large_tensors_in_small_files_are_refused(void **state) {
+    (void)state;
+    mirl_config config = tiny_config();
+    config.prompt_sizes[0] = 256;
+    mirl_graph *large = mirl_graph_create(&config, NULL);
+    bytes pickle = {0};
+    put_opcodes(&pickle, "\x80\x02}(");
+    for (int i = 0; i < large->layer_count; i++) {
+        put_string(&pickle, large->layers[i].name);
+        put_tensor(&pickle, "FloatStorage", "0", 1, 0, large->layers[i].rank, large->layers[i].shape,
+                   (int64_t[]){0, 0, 0, 0, 0});
+    }
+    put_opcodes(&pickle, "u.");
+    mirl_error error;
+    assert_null(read_with(pickle, "FloatStorage", 1, &error));
+    assert_non_null(strstr(error.message, "too short for its 76923 parameters"));
+    mirl_graph_free(large);
+}
+
 /** A list that holds itself, remembered and recalled, is as good as any other value around the state dict. */
 static void circles_are_skipped(void **state) {
     (void)state;
@@ -403,6 +427,7 @@ int main(void) {
         cmocka_unit_test(nothing_runs_and_strangers_are_named),
         cmocka_unit_test(broken_pickles_are_refused),
         cmocka_unit_test(bombs_are_refused),
+        cmocka_unit_test(large_tensors_in_small_files_are_refused),
         cmocka_unit_test(circles_are_skipped),
         cmocka_unit_test(archives_that_are_no_checkpoint_are_refused),
     };
