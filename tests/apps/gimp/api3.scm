@@ -1,0 +1,16 @@
+; What the batch tests need of GIMP 3.0, named as in api2.scm.
+(define (load-picture path) (car (gimp-file-load RUN-NONINTERACTIVE path)))
+(define (save-picture image path) (gimp-file-save RUN-NONINTERACTIVE image path))
+(define (layers image) (car (gimp-image-get-layers image)))
+(define (restore-layers image layers weights strength memory tile)
+  (plug-in-mirl-restore #:run-mode RUN-NONINTERACTIVE #:image image #:drawables layers
+                        #:weights weights #:strength strength #:memory memory #:tile tile))
+(define (set-offsets layer x y) (gimp-layer-set-offsets layer x y))
+(define (load-layer image path) (car (gimp-file-load-layer RUN-NONINTERACTIVE image path)))
+(define (lock-pixels layer locked) (gimp-item-set-lock-content layer locked))
+(define (new-group image) (car (gimp-group-layer-new image "group")))
+(define (to-indexed image)
+  (gimp-image-convert-indexed image CONVERT-DITHER-NONE CONVERT-PALETTE-GENERATE 16 FALSE FALSE ""))
+(define double-gamma PRECISION-DOUBLE-NON-LINEAR)
+(define u32-gamma PRECISION-U32-NON-LINEAR)
+(define u8-gamma PRECISION-U8-NON-LINEAR)
