@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Restores pictures in GIMP without a display, from Script-Fu, and compares them with what `mirl restore` makes.
 set -u
-# shellcheck source=/dev/null
+# shellcheck source=tests/apps/gimp/gimp.sh
 . "$MIRL_SOURCE/gimp.sh"
 command -v "gimp-console-$version" >/dev/null || skip "gimp-console-$version is not installed"
 [ "$version" = 2.10 ] || command -v xvfb-run >/dev/null || skip "xvfb-run is not installed"
@@ -90,4 +90,4 @@ The selection does not touch the layer: move it or choose Select > All.
 Allow more under Advanced > Memory, or select a smaller part.
 Restore does not work on indexed images: choose Image > Mode > RGB first.
 END
-exit $failed
+exit "$failed"

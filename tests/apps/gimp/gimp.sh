@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034 # sourced
 # For batch.sh and dialog.sh: finds the GIMP of the plug-in's API and gives it a profile of its own, with the
 # plug-in from the build tree. Wants in the environment: MIRL_GIMP_API (3.0 or 2.0), MIRL_PLUG_INS (the folder
 # to search), MIRL_PROGRAM, MIRL_PICTURE, MIRL_SOURCE (this folder), MIRL_OUTPUT (a folder for what is made).
