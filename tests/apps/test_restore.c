@@ -382,6 +382,39 @@ static void a_bad_file_does_not_stop_the_rest(void **state) {
     assert_int_equal(access("many/missing.png", F_OK), -1);
 }
 
+static void what_is_left_of_a_damaged_file_is_restored(void **state) {
+    (void)state;
+    struct stat about;
+    picture_write(picture_make(200, 200, "RGB", 1), "cut.jpg", 8);
+    assert_int_equal(stat("cut.jpg", &about), 0);
+    assert_int_equal(truncate("cut.jpg", about.st_size / 2), 0);
+    complain(program("restore cut.jpg -o cut-out.png"), 1,
+             "'cut.jpg' cannot be read completely: Premature end");
+    Image *after = picture_read("cut-out.png");
+    assert_int_equal(after->rows, 200);
+    DestroyImageList(after);
+
+    picture_write(picture_make(200, 200, "RGB", 1), "cut.tif", 8);
+    assert_int_equal(truncate("cut.tif", 5000), 0);
+    complain(program("restore cut.tif -o none.tif"), 1, "'cut.tif' cannot be read");
+    assert_int_equal(access("none.tif", F_OK), -1);
+}
+
+static void animations_are_restored_as_whole_pictures(void **state) {
+    (void)state;
+    Image *frames = picture_make(32, 24, "RGB", 1), *patch = picture_make(10, 8, "RGB", 0.5f);
+    patch->page = (RectangleInfo){32, 24, 5, 6};
+    patch->delay = frames->delay = 20;
+    AppendImageToList(&frames, patch);
+    picture_write(frames, "moving.gif", 8);
+    succeed(program("restore moving.gif -o moving-out.gif"));
+    Image *after = picture_read("moving-out.gif");
+    assert_int_equal(GetImageListLength(after), 2);
+    assert_int_equal(GetNextImageInList(after)->delay, 20);
+    assert_int_equal(GetNextImageInList(after)->columns, 32);
+    DestroyImageList(after);
+}
+
 static void wrong_names_are_said(void **state) {
     (void)state;
     mkdir("sub", 0777);
@@ -524,6 +557,8 @@ int main(void) {
         cmocka_unit_test(odd_sizes_are_restored),
         cmocka_unit_test(strength_mixes),
         cmocka_unit_test(a_bad_file_does_not_stop_the_rest),
+        cmocka_unit_test(what_is_left_of_a_damaged_file_is_restored),
+        cmocka_unit_test(animations_are_restored_as_whole_pictures),
         cmocka_unit_test(wrong_names_are_said),
         cmocka_unit_test(names_are_taken_literally),
         cmocka_unit_test(overwriting_replaces_the_file_behind_a_link),

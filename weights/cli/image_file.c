@@ -44,20 +44,29 @@ static MagickBooleanType go_on(const char *text, const MagickOffsetType offset, 
     return stop && stop() ? MagickFalse : MagickTrue;
 }
 
-/* ImageMagick's sentence without its source line and our stand-in for the file's name. */
+/* ImageMagick's sentence without the names and source lines around it. */
+static void get_reason(const image_file *file, const ExceptionInfo *exception, char *reason, size_t size) {
+    const char *slash = strrchr(file->path, '/'), *name = slash ? slash + 1 : file->path,
+               *text = exception->reason;
+
+    const char *start = text ? strstr(text, name) : NULL;
+    if (start && strncmp(start + strlen(name), ": ", 2) == 0)
+        text = start + strlen(name) + 2;
+    snprintf(reason, size, "%s", text ? text : "it is damaged, and ImageMagick does not say how");
+    reason[strcspn(reason, "`@")] = '\0';
+    for (size_t end = strlen(reason);
+         end && (isspace((unsigned char)reason[end - 1]) || reason[end - 1] == '.'); end--)
+        reason[end - 1] = '\0';
+}
+
 static mirl_status fail(const image_file *file, const char *verb, const ExceptionInfo *exception,
                         mirl_error *error) {
-    char reason[256] = "ImageMagick does not say why";
+    char reason[256];
     bool memory = exception->severity == ResourceLimitError || exception->severity == ResourceLimitFatalError;
 
     if (file->stop && file->stop())
         return mirl_fail(error, MIRL_ERROR_CANCELLED, "cancelled");
-    if (exception->reason) {
-        snprintf(reason, sizeof reason, "%s", exception->reason);
-        reason[strcspn(reason, "`@")] = '\0';
-        for (size_t end = strlen(reason); end && isspace((unsigned char)reason[end - 1]); end--)
-            reason[end - 1] = '\0';
-    }
+    get_reason(file, exception, reason, sizeof reason);
     return mirl_fail(error, memory ? MIRL_ERROR_MEMORY : MIRL_ERROR_FORMAT, "'%s' cannot be %s: %s%s",
                      file->path, verb, reason, memory ? " (the limits are in ImageMagick's policy.xml)" : "");
 }
@@ -184,7 +193,7 @@ static void name_source(const char *path, FILE *from, ImageInfo *info) {
     free(real);
 }
 
-static mirl_status read_images(image_file *file, FILE *from, bool *damage, mirl_error *error) {
+static mirl_status read_images(image_file *file, FILE *from, bool *partial, mirl_error *error) {
     ExceptionInfo *exception = AcquireExceptionInfo();
     ImageInfo *info = AcquireImageInfo();
     mirl_status status = MIRL_OK;
@@ -192,6 +201,7 @@ static mirl_status read_images(image_file *file, FILE *from, bool *damage, mirl_
     name_source(file->path, from, info);
     SetImageInfoProgressMonitor(info, go_on, file);
     file->images = ReadImage(info, exception);
+    magick_collect(file->images, exception);
     if (file->images && exception->severity < ErrorException) {
         make_frames_whole(file, exception);
         read_png_exif(file, from, exception);
@@ -202,7 +212,7 @@ static mirl_status read_images(image_file *file, FILE *from, bool *damage, mirl_
     else if (!list_frames(file))
         status = mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory for the frames of '%s'", file->path);
     else if (exception->severity == CorruptImageWarning) {
-        *damage = true;
+        *partial = true;
         fail(file, "read completely", exception, error);
     }
     DestroyImageInfo(info);
@@ -210,14 +220,14 @@ static mirl_status read_images(image_file *file, FILE *from, bool *damage, mirl_
     return status;
 }
 
-image_file *image_file_read(const char *path, image_stop stop, bool *damage, mirl_error *error) {
+image_file *image_file_read(const char *path, image_stop stop, bool *partial, mirl_error *error) {
     image_file *file = calloc(1, sizeof *file);
     char *copy = strdup(path);
     FILE *from = fopen(path, "rb");
     struct stat about;
     mirl_status status = MIRL_OK;
 
-    *damage = false;
+    *partial = false;
     if (!from)
         status = mirl_fail(error, MIRL_ERROR_FILE, "'%s' cannot be read: %s", path, strerror(errno));
     else if (fstat(fileno(from), &about) == 0 && S_ISDIR(about.st_mode))
@@ -229,7 +239,7 @@ image_file *image_file_read(const char *path, image_stop stop, bool *damage, mir
     else
         free(copy);
     if (!status)
-        status = read_images(file, from, damage, error);
+        status = read_images(file, from, partial, error);
     if (from)
         fclose(from);
     if (!status)

@@ -17,10 +17,10 @@ void image_files_end(void);
 /** Asked now and then while files are read and written: true stops that with MIRL_ERROR_CANCELLED. */
 typedef bool (*image_stop)(void);
 
-/** Reads all frames of `path`, which is a plain file name whatever characters it has. If the file is damaged
- * but something could be read, *damage is set to 1 and error->message says what is wrong with it.
- * NULL on failure (MIRL_ERROR_FILE, _FORMAT, _MEMORY, _CANCELLED). */
-image_file *image_file_read(const char *path, image_stop stop, bool *damage, mirl_error *error);
+/** Reads all frames of `path`, which is a plain file name whatever characters it has. If something of it
+ * could not be read, *partial is set to true and error->message says what. NULL on failure (MIRL_ERROR_FILE,
+ * _FORMAT, _MEMORY, _CANCELLED). */
+image_file *image_file_read(const char *path, image_stop stop, bool *partial, mirl_error *error);
 void image_file_close(image_file *file);
 
 /** At least 1. */

@@ -33,6 +33,10 @@ static inline bool magick_is_grey(Image *image, ExceptionInfo *exception) {
     return IdentifyImageGray(image, exception) != UndefinedType;
 }
 
+static inline void magick_collect(const Image *images, ExceptionInfo *exception) {
+    (void)images, (void)exception;
+}
+
 static inline bool magick_has_alpha(const Image *image) {
     return image->alpha_trait != UndefinedPixelTrait;
 }
@@ -83,6 +87,12 @@ static inline bool magick_to_profile(Image *image, const void *icc, size_t size,
 
 static inline bool magick_is_grey(Image *image, ExceptionInfo *exception) {
     return IsGrayImage(image, exception);
+}
+
+/* What the frames themselves remember is wrong with them. */
+static inline void magick_collect(const Image *images, ExceptionInfo *exception) {
+    for (; images; images = GetNextImageInList(images))
+        InheritException(exception, &images->exception);
 }
 
 static inline bool magick_has_alpha(const Image *image) {

@@ -156,14 +156,13 @@ static mirl_status choose_format(const job *job, const image_file *file, const c
 static int restore_to(job *job, const char *path, mirl_error *error) {
     const char *input = job->inputs[job->current];
     char format[IMAGE_FORMAT_MAX];
-    bool damage;
+    bool partial;
     int code = EXIT_OK;
-    image_file *file = image_file_read(input, stop_asked, &damage, error);
+    image_file *file = image_file_read(input, stop_asked, &partial, error);
     if (!file)
         return exit_code(error->status);
 
-    if (damage)
-        progress_say("restore", "%s; restoring what is there", error->message);
+    mirl_error reading = *error;
     if (choose_format(job, file, path, format, error))
         code = EXIT_OUTPUT;
     for (int i = 0; i < image_file_frames(file) && !code; i++)
@@ -171,12 +170,15 @@ static int restore_to(job *job, const char *path, mirl_error *error) {
     if (!code)
         code = write_result(job, file, path, format, error);
     image_file_close(file);
-    return code;
+    if (code || !partial)
+        return code;
+    *error = reading;
+    return EXIT_INPUT;
 }
 
 /* Returns an exit code, after printing what went wrong. */
 static int restore_input(job *job, int index) {
-    mirl_error error;
+    mirl_error error = {0};
     char *path = output_path(job, index);
     int code = EXIT_MEMORY;
 
@@ -189,8 +191,10 @@ static int restore_input(job *job, int index) {
         code = EXIT_OUTPUT;
     else
         code = restore_to(job, path, &error);
-    if (code && code < 128)
-        progress_say("restore", "%s: %s", job->inputs[index], error.message);
+    if (code && code < 128 && strstr(error.message, job->inputs[index]))
+        progress_say("restore", "%s", error.message);
+    else if (code && code < 128)
+        progress_say("restore", "'%s': %s", job->inputs[index], error.message);
     free(path);
     return code;
 }
@@ -333,10 +337,10 @@ int command_restore(int argc, char **argv) {
             "Restores image files of any format that ImageMagick reads. Depth, colour space, profile, EXIF,\n"
             "orientation, alpha and all frames are kept. A result appears whole or not at all; a file that\n"
             "cannot be restored does not stop the others.",
-        .notes =
-            "exit codes: 0 all restored. Otherwise the first failure's: 1 an input cannot be read or\n"
-            "restored, 2 wrong command line, 3 the weights cannot be found or opened, 4 not enough memory,\n"
-            "5 a result cannot be written; 128 + the signal's number if cancelled (130: Ctrl-C).",
+        .notes = "exit codes: 0 all restored. Otherwise the first failure's: 1 an input cannot be read or\n"
+                 "restored (or is damaged: what is left of it is restored), 2 wrong command line, 3 the\n"
+                 "weights cannot be found or opened, 4 not enough memory, 5 a result cannot be written;\n"
+                 "128 + the signal's number if cancelled (130: Ctrl-C).",
         .options = options,
         .operands_min = 1,
         .operands_max = INT_MAX,
