@@ -59,12 +59,16 @@ typedef struct mirl_kernels {
     void (*norm)(const float *in, size_t in_pitch, const float *weight, const float *bias, int channels,
                  float *out, size_t out_pitch, size_t pixels);
 
-    /** One channel's 3x3 convolution: out[y][x] = sum of w[3*i+j] * row[y+i][x+j] for y < rows, x < width.
-     * Rows 0 and 1 stand at `above`, rows 2..rows+1 at `in`, all in_row >= width + 2 floats apart and with
-     * MIRL_PAD more readable floats behind the last. `out` has rows out_row >= width floats apart. Exact
-     * sizes. */
-    void (*depthwise)(const float *w, const float *above, const float *in, size_t in_row, float *out,
-                      size_t out_row, int rows, size_t width);
+    /** Streams the rows of one channel through a 3x3 convolution: output row y, which looks at input rows
+     * y-1..y+1, is complete once row y+1 has come in. `sums` carries what earlier rows gave to the next two
+     * output rows, 2 x width floats padded each by itself (mirl_padded); all zeros before the first row.
+     *
+     * Takes `rows` input rows of width + 2 pixels, in_row floats apart, with MIRL_PAD more readable floats
+     * behind the last; out[y][x] += sum of w[3*i+j] * row[y+i-2][x+j], rows of `out` being out_row >= width
+     * floats apart: the first row given out belongs to the input row before the first one taken. Exact sizes.
+     */
+    void (*depthwise)(const float *w, float *sums, const float *in, size_t in_row, float *out, size_t out_row,
+                      int rows, size_t width);
 
     /** gate[i] = gelu(gate[i]) * value[i], gelu(x) = x/2 * (1 + erf(x/sqrt 2)); erf to 2e-7. Padded. */
     void (*gate)(float *gate, const float *value, size_t count);

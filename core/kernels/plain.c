@@ -52,17 +52,15 @@ static void norm(const float *in, size_t in_pitch, const float *weight, const fl
     }
 }
 
-static void depthwise(const float *w, const float *above, const float *in, size_t in_row, float *out,
-                      size_t out_row, int rows, size_t width) {
+static void depthwise(const float *w, float *sums, const float *in, size_t in_row, float *out, size_t out_row,
+                      int rows, size_t width) {
+    float *next = sums + mirl_padded(width);
     for (int y = 0; y < rows; y++)
         for (size_t x = 0; x < width; x++) {
-            float sum = 0;
-            for (int i = 0; i < 3; i++) {
-                const float *row = y + i < 2 ? above + (y + i) * in_row : in + (y + i - 2) * in_row;
-                for (int j = 0; j < 3; j++)
-                    sum += w[3 * i + j] * row[x + j];
-            }
-            out[y * out_row + x] = sum;
+            const float *row = in + y * in_row + x;
+            out[y * out_row + x] = sums[x] + w[6] * row[0] + w[7] * row[1] + w[8] * row[2];
+            sums[x] = next[x] + w[3] * row[0] + w[4] * row[1] + w[5] * row[2];
+            next[x] = w[0] * row[0] + w[1] * row[1] + w[2] * row[2];
         }
 }
 

@@ -43,6 +43,7 @@ INLINE void sparse_strip(const int vectors, const mirl_sparse *w, const float *i
 #pragma GCC unroll 8
             for (int v = 0; v < vectors; v++)
                 sum[v] = add ? load(add + r * add_pitch + v * MIRL_LANES) : (vec){0};
+#pragma GCC unroll 2
             for (uint32_t k = start[0]; k < start[1]; k++) {
                 const float *x = in + w->column[k] * in_pitch;
                 vec weight = splat(w->value[k]);
@@ -251,20 +252,15 @@ enum { DEPTHWISE_VECTORS = MIRL_LANES == 16 ? 4 : 2 };
 
 /* Walks down the rows `vectors` vectors at a time, which hide each other's latency: each vector of the input
  * is loaded once, at three offsets, for three output rows. */
-INLINE void depthwise_columns(const int vectors, const vec *weight, const float *above, const float *in,
+INLINE void depthwise_columns(const int vectors, const vec *weight, float *sums, float *next, const float *in,
                               size_t in_row, float *out, size_t out_row, int rows, size_t width) {
-    vec first[DEPTHWISE_VECTORS], second[DEPTHWISE_VECTORS]; /* of rows y, y + 1: what the rows before gave */
-#define ADD_ROW(sum, i) ((sum) + weight[i] * a + weight[i + 1] * b + weight[i + 2] * c)
+    vec first[DEPTHWISE_VECTORS], second[DEPTHWISE_VECTORS]; /* of output rows y and y + 1 */
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; v++) {
-        const float *source = above + v * MIRL_LANES;
-        vec a = load(source), b = load(source + 1), c = load(source + 2);
-        first[v] = ADD_ROW((vec){0}, 0);
-        source += in_row;
-        a = load(source), b = load(source + 1), c = load(source + 2);
-        first[v] = ADD_ROW(first[v], 3);
-        second[v] = ADD_ROW((vec){0}, 0);
+        first[v] = load(sums + v * MIRL_LANES);
+        second[v] = load(next + v * MIRL_LANES);
     }
+#define ADD_ROW(sum, i) ((sum) + weight[i] * a + weight[i + 1] * b + weight[i + 2] * c)
     for (int y = 0; y < rows; y++, in += in_row, out += out_row)
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) {
@@ -275,20 +271,26 @@ INLINE void depthwise_columns(const int vectors, const vec *weight, const float 
             second[v] = weight[0] * a + weight[1] * b + weight[2] * c;
         }
 #undef ADD_ROW
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) {
+        store(sums + v * MIRL_LANES, first[v]);
+        store(next + v * MIRL_LANES, second[v]);
+    }
 }
 
-static void depthwise(const float *w, const float *above, const float *in, size_t in_row, float *out,
-                      size_t out_row, int rows, size_t width) {
+static void depthwise(const float *w, float *sums, const float *in, size_t in_row, float *out, size_t out_row,
+                      int rows, size_t width) {
+    float *next = sums + mirl_padded(width);
     vec weight[9];
     size_t x = 0;
 #pragma GCC unroll 9
     for (int i = 0; i < 9; i++)
         weight[i] = splat(w[i]);
     for (; x + DEPTHWISE_VECTORS * MIRL_LANES <= width; x += DEPTHWISE_VECTORS * MIRL_LANES)
-        depthwise_columns(DEPTHWISE_VECTORS, weight, above + x, in + x, in_row, out + x, out_row, rows,
-                          DEPTHWISE_VECTORS * MIRL_LANES);
+        depthwise_columns(DEPTHWISE_VECTORS, weight, sums + x, next + x, in + x, in_row, out + x, out_row,
+                          rows, DEPTHWISE_VECTORS * MIRL_LANES);
     for (; x < width; x += MIRL_LANES)
-        depthwise_columns(1, weight, above + x, in + x, in_row, out + x, out_row, rows, width - x);
+        depthwise_columns(1, weight, sums + x, next + x, in + x, in_row, out + x, out_row, rows, width - x);
 }
 
 INLINE vec choose(ivec mask, vec a, vec b) {
@@ -319,7 +321,7 @@ INLINE vec error_function(vec x) {
 
 static void gate(float *gate, const float *value, size_t count) {
     for (size_t i = 0; i < count; i += MIRL_LANES) {
-        vec x = load(gate + i), size = choose(x < 0, -x, x);
+        vec x = load(gate + i), size = (vec)((ivec)x & INT32_MAX);
         /* x erf(x) is even */
         store(gate + i, 0.5f * (x + size * error_function(size * 0.70710678f)) * load(value + i));
     }

@@ -61,7 +61,7 @@ static struct strip_scratch strip_scratch(const struct attention *a, const mirl_
     const mirl_block *block = a->block;
     struct strip_scratch s = {
         .window = mirl_window_create(arena, run, &a->walk, a->x, block->norm1_weight, block->norm1_bias,
-                                     block->qkv),
+                                     block->qkv, block->qkv_dwconv),
         .qkv_pitch = mirl_pitch(mirl_walk_strip_pixels(&a->walk)),
     };
     s.qkv = mirl_arena_take(arena, s.qkv_pitch * 3 * (size_t)block->channels);
@@ -91,21 +91,19 @@ static void add_products(const struct attention *a, const struct strip_scratch *
 
 static void look_at_unit(void *context, size_t unit, int thread) {
     const struct attention *a = context;
-    const mirl_model *model = a->run->model;
     const int c = a->block->channels;
-    const float *depthwise = model->values[a->block->qkv_dwconv];
     mirl_arena arena = mirl_run_scratch(a->run, thread);
     struct strip_scratch s = strip_scratch(a, a->run, &arena);
     mirl_region region = mirl_walk_region(&a->walk, unit);
     mirl_map v = *a->y;
 
-    mirl_window_begin(&s.window, &region);
+    mirl_window_begin(&s.window, &region, s.transposed);
     for (size_t done = 0, rows; done < region.rows; done += rows) {
         size_t y = region.y + done;
         rows = region.rows - done < a->walk.strip_rows ? region.rows - done : a->walk.strip_rows;
         mirl_window_advance(&s.window, y, rows);
         for (size_t i = 0; i < 3 * (size_t)c; i++) {
-            mirl_window_depthwise(&s.window, depthwise, i, s.qkv + i * s.qkv_pitch, rows);
+            mirl_window_depthwise(&s.window, i, s.qkv + i * s.qkv_pitch);
             mirl_map_prefetch(&v, region.x, y, region.columns, rows, i, 3 * (size_t)c, true);
         }
         add_products(a, &s, rows * region.columns, a->sums + unit * a->sums_count, done == 0);

@@ -18,7 +18,7 @@ static struct scratch scratch(const struct feed_forward *f, const mirl_run *run,
     const mirl_block *block = f->block;
     struct scratch s = {
         .window = mirl_window_create(arena, run, &f->walk, f->y, block->norm2_weight, block->norm2_bias,
-                                     block->project_in),
+                                     block->project_in, block->dwconv),
         .pitch = mirl_pitch(mirl_walk_strip_pixels(&f->walk)),
     };
     s.gate = mirl_arena_take(arena, s.pitch * (size_t)block->hidden);
@@ -29,15 +29,13 @@ static struct scratch scratch(const struct feed_forward *f, const mirl_run *run,
 
 /* Both depthwise halves and the gate of one strip. */
 static void gate_strip(const struct feed_forward *f, const struct scratch *s, size_t y, size_t rows) {
-    const mirl_model *model = f->run->model;
-    const mirl_kernels *kernels = model->kernels;
-    const float *depthwise = model->values[f->block->dwconv];
+    const mirl_kernels *kernels = f->run->model->kernels;
     const size_t columns = s->window.region.columns, hidden = (size_t)f->block->hidden;
 
     for (size_t i = 0; i < hidden; i++) {
         float *out = s->gate + i * s->pitch;
-        mirl_window_depthwise(&s->window, depthwise, i, out, rows);
-        mirl_window_depthwise(&s->window, depthwise, hidden + i, s->value, rows);
+        mirl_window_depthwise(&s->window, i, out);
+        mirl_window_depthwise(&s->window, hidden + i, s->value);
         kernels->gate(out, s->value, rows * columns);
         mirl_map_prefetch(f->x, s->window.region.x, y, columns, rows, i, hidden, true);
     }
@@ -50,7 +48,7 @@ static void feed_unit(void *context, size_t unit, int thread) {
     struct scratch s = scratch(f, f->run, &arena);
     mirl_region region = mirl_walk_region(&f->walk, unit);
 
-    mirl_window_begin(&s.window, &region);
+    mirl_window_begin(&s.window, &region, s.value);
     for (size_t done = 0, rows; done < region.rows; done += rows) {
         size_t y = region.y + done;
         rows = region.rows - done < f->walk.strip_rows ? region.rows - done : f->walk.strip_rows;

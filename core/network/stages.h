@@ -76,38 +76,38 @@ static inline size_t mirl_walk_strip_pixels(const mirl_walk *walk) {
     return walk->strip_rows * walk->band_columns;
 }
 
-/** norm, then a 1x1 convolution to `matrix->rows` channels, of a strip and its neighbours: what the 3x3
- * depthwise convolutions of both halves of a block look at. Strips take turns in two buffers, so that the
- * last two rows of one are at hand for the next. */
+/** norm, a 1x1 convolution to `matrix->rows` channels and their 3x3 depthwise convolution: what both halves
+ * of a block begin with. Rows stream through: each is computed once for a region, whatever the strips. */
 typedef struct mirl_window {
     const mirl_kernels *kernels;
     const mirl_map *map; ///< input
     const float *norm_weight, *norm_bias;
     const mirl_matrix *matrix;
+    const float *depthwise; ///< [channels][9]
     mirl_region region;
-    size_t rows;                      ///< that `strip` holds
-    size_t next;                      ///< image row that the next strip begins with
-    size_t row;                       ///< floats in a row of output: region.columns + 2
-    float *input;                     ///< normalised strip
-    float *strip, *before;            ///< outputs: this strip's from the row below its first; the one before
-    float *above;                     ///< the last two rows of `before`
-    size_t input_pitch, output_pitch; ///< channel to channel
+    size_t row;            ///< floats in a row that is convolved: region.columns + 2
+    size_t rows;           ///< of the present strip
+    size_t next;           ///< image row that the next strip's input begins with
+    float *input, *hidden; ///< strips after norm and after the 1x1 convolution
+    float *sums;           ///< that the depthwise convolution carries, for each channel
+    size_t pitch;          ///< input's and hidden's, channel to channel
+    size_t sums_pitch;
 } mirl_window;
 
 /** Takes the window's memory from the arena. */
 mirl_window mirl_window_create(mirl_arena *arena, const mirl_run *run, const mirl_walk *walk,
-                               const mirl_map *map, int norm_weight, int norm_bias, int matrix);
+                               const mirl_map *map, int norm_weight, int norm_bias, int matrix,
+                               int depthwise);
 
-/** Goes to the top of a region: computes the row above it and its first row. */
-void mirl_window_begin(mirl_window *window, const mirl_region *region);
+/** Goes to the top of a region: takes in the row above it and its first row. `spare`: room for two rows. */
+void mirl_window_begin(mirl_window *window, const mirl_region *region, float *spare);
 
-/** Computes what the strip of image rows y..y+rows-1 needs. `rows` is 2 or more but in the last strip. */
+/** Computes what the strip of image rows y..y+rows-1 needs beside what has come in. */
 void mirl_window_advance(mirl_window *window, size_t y, size_t rows);
 
-/** The depthwise convolution of one channel of the strip to out, its rows end to end. weights: [channels][9].
- * Called for every channel in turn, it fetches the next strip's input meanwhile. */
-void mirl_window_depthwise(const mirl_window *window, const float *weights, size_t channel, float *out,
-                           size_t rows);
+/** The result of the strip for one channel to out, its rows end to end. Called once for every channel in
+ * turn, it fetches the next strip's input meanwhile. */
+void mirl_window_depthwise(const mirl_window *window, size_t channel, float *out);
 
 /* ---- Stages ------------------------------------------------------------------------------------------ */
 

@@ -4,10 +4,10 @@
 
 enum {
     BAND = 64,             /* columns */
-    STRIP_FLOATS = 160000, /* of all channels of a strip: about a third of a second-level cache */
+    STRIP_FLOATS = 200000, /* of all channels of a strip: about a third of a second-level cache */
     MOST_STRIP_PIXELS = 208,
     LEAST_STRIP_PIXELS = 64,
-    UNITS = 16,            /* enough for the threads of a desktop to end together */
+    UNITS = 8,             /* enough for the threads of a desktop to end together */
     LEAST_CHUNK_ROWS = 16, /* each chunk computes two rows of its neighbours again */
 };
 
@@ -27,7 +27,7 @@ mirl_walk mirl_walk_plan(size_t width, size_t height, int channels) {
     walk.band_columns = bands > 1 ? mirl_padded(divide_up(width, bands)) : width;
     walk.bands = divide_up(width, walk.band_columns);
     size_t rows = pixels / (walk.band_columns + 2);
-    walk.strip_rows = rows < 2 ? 2 : rows > height ? height : rows;
+    walk.strip_rows = rows < 1 ? 1 : rows > height ? height : rows;
 
     size_t chunks = divide_up(UNITS, walk.bands), most = height / LEAST_CHUNK_ROWS;
     if (chunks > most)
@@ -48,21 +48,23 @@ mirl_region mirl_walk_region(const mirl_walk *walk, size_t unit) {
 }
 
 mirl_window mirl_window_create(mirl_arena *arena, const mirl_run *run, const mirl_walk *walk,
-                               const mirl_map *map, int norm_weight, int norm_bias, int matrix) {
+                               const mirl_map *map, int norm_weight, int norm_bias, int matrix,
+                               int depthwise) {
     const mirl_model *model = run->model;
-    size_t rows = walk->strip_rows > 2 ? walk->strip_rows : 2;
     mirl_window window = {
         .kernels = model->kernels,
         .map = map,
         .norm_weight = model->values[norm_weight],
         .norm_bias = model->values[norm_bias],
         .matrix = &model->matrices[matrix],
-        .input_pitch = mirl_pitch(rows * (walk->band_columns + 2) + MIRL_PAD),
+        .depthwise = model->values[depthwise],
+        .pitch = mirl_pitch(walk->strip_rows * (walk->band_columns + 2) + MIRL_PAD),
+        .sums_pitch = 2 * mirl_padded(walk->band_columns),
     };
-    window.output_pitch = window.input_pitch;
-    window.input = mirl_arena_take(arena, window.input_pitch * (size_t)map->channels);
-    window.strip = mirl_arena_take(arena, window.output_pitch * (size_t)window.matrix->rows);
-    window.before = mirl_arena_take(arena, window.output_pitch * (size_t)window.matrix->rows);
+    size_t channels = (size_t)window.matrix->rows;
+    window.input = mirl_arena_take(arena, window.pitch * (size_t)map->channels);
+    window.hidden = mirl_arena_take(arena, window.pitch * channels);
+    window.sums = mirl_arena_take(arena, window.sums_pitch * channels);
     return window;
 }
 
@@ -76,8 +78,8 @@ static void clear_outside(const mirl_window *window, ptrdiff_t y, size_t rows) {
         bool outside = y + (ptrdiff_t)r < 0 || y + (ptrdiff_t)r >= (ptrdiff_t)window->map->height;
         if (!outside && !first && !last)
             continue;
-        float *target = window->strip + r * row;
-        for (int c = 0; c < window->matrix->rows; c++, target += window->output_pitch) {
+        float *target = window->hidden + r * row;
+        for (int c = 0; c < window->matrix->rows; c++, target += window->pitch) {
             if (outside)
                 memset(target, 0, row * sizeof *target);
             if (first)
@@ -96,40 +98,40 @@ static void fill(mirl_window *window, ptrdiff_t y, size_t rows) {
         if (y + (ptrdiff_t)r >= 0 && y + (ptrdiff_t)r < (ptrdiff_t)map->height)
             window->kernels->norm(mirl_map_row(map, 0, (size_t)(y + (ptrdiff_t)r)) + window->region.x - 1,
                                   map->pitch, window->norm_weight, window->norm_bias, map->channels,
-                                  window->input + r * window->row, window->input_pitch, window->row);
-    mirl_matrix_product(window->kernels, window->matrix, window->input, window->input_pitch, window->strip,
-                        window->output_pitch, rows * window->row, NULL, 0);
+                                  window->input + r * window->row, window->pitch, window->row);
+    mirl_matrix_product(window->kernels, window->matrix, window->input, window->pitch, window->hidden,
+                        window->pitch, rows * window->row, NULL, 0);
     clear_outside(window, y, rows);
     window->rows = rows;
+    window->next = (size_t)(y + (ptrdiff_t)rows);
 }
 
-void mirl_window_begin(mirl_window *window, const mirl_region *region) {
+void mirl_window_begin(mirl_window *window, const mirl_region *region, float *spare) {
     window->region = *region;
     window->row = region->columns + 2;
-    fill(window, (ptrdiff_t)region->y - 1, 2);
+    memset(window->sums, 0, window->sums_pitch * (size_t)window->matrix->rows * sizeof *window->sums);
+    for (ptrdiff_t row = -1; row < 1; row++) {
+        fill(window, (ptrdiff_t)region->y + row, 1);
+        for (size_t c = 0; c < (size_t)window->matrix->rows; c++)
+            mirl_window_depthwise(window, c, spare);
+    }
 }
 
 void mirl_window_advance(mirl_window *window, size_t y, size_t rows) {
-    float *strip = window->before;
-    window->above = window->strip + (window->rows - 2) * window->row;
-    window->before = window->strip;
-    window->strip = strip;
     fill(window, (ptrdiff_t)y + 1, rows);
-    window->next = y + rows + 1;
 }
 
-void mirl_window_depthwise(const mirl_window *window, const float *weights, size_t channel, float *out,
-                           size_t rows) {
+void mirl_window_depthwise(const mirl_window *window, size_t channel, float *out) {
     const mirl_map *map = window->map;
     const mirl_region *region = &window->region;
-    size_t at = channel * window->output_pitch, end = region->y + region->rows + 1;
+    size_t end = region->y + region->rows + 1;
 
-    if (end > map->height)
-        end = map->height;
+    end = end < map->height ? end : map->height;
     if (window->next < end)
         mirl_map_prefetch(map, region->x, window->next, region->columns,
-                          end - window->next < rows ? end - window->next : rows, channel,
+                          end - window->next < window->rows ? end - window->next : window->rows, channel,
                           (size_t)window->matrix->rows, false);
-    window->kernels->depthwise(weights + 9 * channel, window->above + at, window->strip + at, window->row,
-                               out, region->columns, (int)rows, region->columns);
+    window->kernels->depthwise(window->depthwise + 9 * channel, window->sums + channel * window->sums_pitch,
+                               window->hidden + channel * window->pitch, window->row, out, region->columns,
+                               (int)window->rows, region->columns);
 }

@@ -212,24 +212,34 @@ static void depthwise(void **state) {
     float *w = filled(9, 1);
     for (int rows = 1; rows < 9; rows += 3)
         for (size_t width = 1; width < 150; width += 17) {
-            size_t in_row = width + 2;
-            float *in = filled((size_t)(rows + 2) * in_row + MIRL_PAD, 1);
-            float *out = filled((size_t)rows * width + MIRL_PAD, 1);
-            float *expected = filled((size_t)rows * width + MIRL_PAD, 1);
-            plain()->depthwise(w, in, in + 2 * in_row, in_row, expected, width, rows, width);
+            size_t in_row = width + 2, sums_count = 2 * mirl_padded(width);
+            float *in = filled((size_t)rows * in_row + MIRL_PAD, 1), *start = filled(sums_count, 1);
+            float *out = filled((size_t)rows * width, 1), *expected = filled((size_t)rows * width, 1);
+            float *sums = filled(sums_count, 1), *expected_sums = filled(sums_count, 1);
+            memcpy(expected_sums, start, sums_count * sizeof *sums);
+            plain()->depthwise(w, expected_sums, in, in_row, expected, width, rows, width);
             FOR_TABLES(table) {
-                table->depthwise(w, in, in + 2 * in_row, in_row, out, width, rows, width);
+                memcpy(sums, start, sums_count * sizeof *sums);
+                out[(size_t)rows * width] = 7;
+                table->depthwise(w, sums, in, in_row, out, width, rows, width);
                 assert_close(table, out, expected, (size_t)rows * width, 1e-5f);
+                assert_close(table, sums, expected_sums, width, 1e-5f);
+                assert_close(table, sums + sums_count / 2, expected_sums + sums_count / 2, width, 1e-5f);
+                assert_true(out[(size_t)rows * width] == 7);
             }
             free(in);
+            free(start);
             free(out);
             free(expected);
+            free(sums);
+            free(expected_sums);
         }
-    float *in = filled(66 * 6 + MIRL_PAD, 1), *out = filled(64 * 4 + MIRL_PAD, 1);
+    float *in = filled(66 * 64 + MIRL_PAD, 1), *out = filled(64 * 64, 1), *sums = filled(128, 1);
     FOR_TABLES(table)
-    TIMED(table, "depthwise 64x4", 9 * 64 * 4, table->depthwise(w, in, in + 2 * 66, 66, out, 64, 4, 64));
+    TIMED(table, "depthwise 64x64", 9 * 64 * 64, table->depthwise(w, sums, in, 66, out, 64, 64, 64));
     free(in);
     free(out);
+    free(sums);
     free(w);
 }
 
