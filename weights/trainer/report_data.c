@@ -73,7 +73,7 @@ static bool take_loss(report_data *data, const char *line) {
 }
 
 static bool take_score(report_data *data, const char *line) {
-    report_score score;
+    report_score score = {0};
     char task[32];
     trainer_figures *means = &score.means;
     if (sscanf(line, "%d,%31[^,],%lf,%d,%lf,%lf,%lf,%lf,%159[^\n]", &score.round, task, &score.sigma,

@@ -159,9 +159,10 @@ static mirl_status write_psnr(FILE *page, const report_data *data, const report_
     trainer_series series[SETS];
     char names[SETS][64];
     size_t points = data->round_count, size = 0;
-    double *x = malloc(points * (set_count + 1) * sizeof *x), *y = x + points;
+    double *x = malloc(points * (set_count + 1) * sizeof *x);
     if (!x)
         return no_memory(error);
+    double *y = x + points;
     for (size_t i = 0; i < points; i++)
         x[i] = alive_percent(&data->rounds[i]);
     for (size_t k = 0; k < set_count; k++) {
