@@ -346,6 +346,13 @@ static void odd_sizes_are_restored(void **state) {
     }
 }
 
+static void too_little_memory_exits_with_4(void **state) {
+    (void)state;
+    picture_write(picture_make(300, 200, "RGB", 1), "m.png", 8);
+    complain(program("restore m.png -o m-out.png --memory 100K"), 4, "'m.png': 300 x 200 pixels");
+    assert_int_equal(access("m-out.png", F_OK), -1);
+}
+
 static void strength_mixes(void **state) {
     (void)state;
     picture_write(picture_make(32, 32, "RGB", 1), "s.png", 16);
@@ -555,6 +562,7 @@ int main(void) {
         cmocka_unit_test(every_frame_is_restored),
         cmocka_unit_test(the_bundled_weights_remove_noise),
         cmocka_unit_test(odd_sizes_are_restored),
+        cmocka_unit_test(too_little_memory_exits_with_4),
         cmocka_unit_test(strength_mixes),
         cmocka_unit_test(a_bad_file_does_not_stop_the_rest),
         cmocka_unit_test(what_is_left_of_a_damaged_file_is_restored),
