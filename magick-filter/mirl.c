@@ -11,6 +11,8 @@
 #define ProgressSteps 100
 #define ProgressStride 50 /* -monitor of the programs shows every 50th step only */
 
+#define DefaultMemory ((uint64_t)512 << 20) /* mirl_restore()'s own with automatic tiles */
+
 /* ResourceLimitError is the one error after which ImageMagick's programs go on and exit with 0. */
 #define LimitError ModuleError
 
@@ -218,9 +220,9 @@ static mirl_options LimitOptions(const RestoreInfo *info, WatchInfo *watch) {
 
     if (threads > 0 && (options.threads == 0 || threads < (MagickSizeType)options.threads))
         options.threads = threads < 256 ? (int)threads : 256;
-    if (options.memory == 0)
-        options.memory = 512 * 1024 * 1024;
-    if (available < options.memory)
+    if (options.memory == 0 && options.tile == MIRL_TILE_AUTO)
+        options.memory = DefaultMemory;
+    if (options.memory == 0 || available < options.memory)
         options.memory = available;
     watch->time_limit = time_limit == MagickResourceInfinity ? 0 : (double)time_limit;
     watch->throttle = GetMagickResourceLimit(ThrottleResource);

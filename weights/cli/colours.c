@@ -83,7 +83,7 @@ bool colours_encode(Image *image, colours *was, ExceptionInfo *exception) {
                            exception);
     }
     image->depth = depth;
-    return done && magick_set_direct(image, exception);
+    return done;
 }
 
 bool colours_decode(Image *image, const colours *was, const char *format, ExceptionInfo *exception) {

@@ -4,6 +4,7 @@
 #include "colours.h"
 #include "error.h"
 #include "magick.h"
+#include "pixels.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -290,51 +291,34 @@ mirl_status image_file_export(image_file *file, int index, mirl_image *image, mi
     image_frame *frame = &file->frames[index];
     ExceptionInfo *exception = AcquireExceptionInfo();
     bool done = colours_encode(frame->image, &frame->was, exception);
-    bool grey =
-        done && (frame->image->colorspace == GRAYColorspace || magick_is_grey(frame->image, exception));
-    size_t width = frame->image->columns, height = frame->image->rows, channels = grey ? 1 : 3;
+    size_t width = frame->image->columns, height = frame->image->rows;
+    size_t channels = done ? (size_t)GetImageSampleChannels(frame->image, exception) : 3;
     float *data = malloc(width * height * channels * sizeof *data);
+    const mirl_image samples = {
+        data, width, height, (int)channels, (ptrdiff_t)channels, (ptrdiff_t)(width * channels), 1};
     mirl_status status = MIRL_OK;
 
     if (!data)
         status = mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory for the %zux%zu pixels of '%s'",
                            width, height, file->path);
-    else if (!done || !ExportImagePixels(frame->image, 0, 0, width, height, grey ? "R" : "RGB", FloatPixel,
-                                         data, exception))
+    else if (!done || !GetImageSamples(frame->image, &samples, exception))
         status = fail(file, "read", exception, error);
     if (status) {
         free(data);
     } else {
-        *image = (mirl_image){
-            data, width, height, (int)channels, (ptrdiff_t)channels, (ptrdiff_t)(width * channels), 1};
+        *image = samples;
         drop_pixels(file, index, exception);
     }
     DestroyExceptionInfo(exception);
     return status;
 }
 
-/* Grey samples three times over, row by row. */
-static bool import_grey(Image *to, const mirl_image *from, ExceptionInfo *exception) {
-    float *row = malloc(from->width * 3 * sizeof *row);
-    bool done = row != NULL;
-
-    for (size_t y = 0; y < from->height && done; y++) {
-        for (size_t x = 0; x < from->width; x++)
-            row[3 * x] = row[3 * x + 1] = row[3 * x + 2] = from->data[y * from->width + x];
-        done = magick_import(to, y, 1, row, exception);
-    }
-    free(row);
-    return done;
-}
-
 mirl_status image_file_import(image_file *file, int index, const mirl_image *image, mirl_error *error) {
     image_frame *frame = &file->frames[index];
     ExceptionInfo *exception = AcquireExceptionInfo();
-    bool done = image->channels == 1 ? import_grey(frame->image, image, exception)
-                                     : magick_import(frame->image, 0, image->height, image->data, exception);
     mirl_status status = MIRL_OK;
 
-    if (!done)
+    if (!SetImageSamples(frame->image, image, exception))
         status = fail(file, "restored", exception, error);
     DestroyExceptionInfo(exception);
     return status;

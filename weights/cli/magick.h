@@ -7,15 +7,6 @@
 #if __has_include(<MagickCore/MagickCore.h>)
 #include <MagickCore/MagickCore.h>
 
-static inline bool magick_import(Image *image, size_t y, size_t rows, const float *rgb,
-                                 ExceptionInfo *exception) {
-    return ImportImagePixels(image, 0, (ssize_t)y, image->columns, rows, "RGB", FloatPixel, rgb, exception);
-}
-
-static inline bool magick_set_direct(Image *image, ExceptionInfo *exception) {
-    return SetImageStorageClass(image, DirectClass, exception);
-}
-
 static inline bool magick_to_colorspace(Image *image, ColorspaceType colorspace, ExceptionInfo *exception) {
     return TransformImageColorspace(image, colorspace, exception);
 }
@@ -27,10 +18,6 @@ static inline bool magick_label_colorspace(Image *image, ColorspaceType colorspa
 
 static inline bool magick_to_profile(Image *image, const void *icc, size_t size, ExceptionInfo *exception) {
     return ProfileImage(image, "icc", icc, size, exception);
-}
-
-static inline bool magick_is_grey(Image *image, ExceptionInfo *exception) {
-    return IdentifyImageGray(image, exception) != UndefinedType;
 }
 
 static inline void magick_collect(const Image *images, ExceptionInfo *exception) {
@@ -62,16 +49,6 @@ static inline bool magick_take_exception(Image *image, bool done, ExceptionInfo 
     return done;
 }
 
-static inline bool magick_import(Image *image, size_t y, size_t rows, const float *rgb,
-                                 ExceptionInfo *exception) {
-    bool done = ImportImagePixels(image, 0, (ssize_t)y, image->columns, rows, "RGB", FloatPixel, rgb);
-    return magick_take_exception(image, done, exception);
-}
-
-static inline bool magick_set_direct(Image *image, ExceptionInfo *exception) {
-    return magick_take_exception(image, SetImageStorageClass(image, DirectClass), exception);
-}
-
 static inline bool magick_to_colorspace(Image *image, ColorspaceType colorspace, ExceptionInfo *exception) {
     return magick_take_exception(image, TransformImageColorspace(image, colorspace), exception);
 }
@@ -83,10 +60,6 @@ static inline bool magick_label_colorspace(Image *image, ColorspaceType colorspa
 
 static inline bool magick_to_profile(Image *image, const void *icc, size_t size, ExceptionInfo *exception) {
     return magick_take_exception(image, ProfileImage(image, "icc", icc, size, MagickTrue), exception);
-}
-
-static inline bool magick_is_grey(Image *image, ExceptionInfo *exception) {
-    return IsGrayImage(image, exception);
 }
 
 /* What the frames themselves remember is wrong with them. */
