@@ -3,6 +3,7 @@
 #include "error.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <string.h>
 
 enum { LEVELS = 3 };
@@ -188,6 +189,17 @@ size_t trainer_pass_bytes(const trainer_network *network, int most, int h, int w
     return values * sizeof(real);
 }
 
+/* In large pages, where the system has them: a product walks through hundreds of planes side by side. */
+static void *allocate_large(size_t bytes) {
+    size_t page = (size_t)2 << 20, rounded = (bytes + page - 1) / page * page;
+    void *memory = aligned_alloc(page, rounded);
+#ifdef MADV_HUGEPAGE
+    if (memory)
+        madvise(memory, rounded, MADV_HUGEPAGE);
+#endif
+    return memory;
+}
+
 trainer_pass *trainer_pass_create(const trainer_network *network, int most, int h, int w, mirl_error *error) {
     trainer_pass *pass = calloc(1, sizeof *pass);
     size_t values = 0;
@@ -198,7 +210,7 @@ trainer_pass *trainer_pass_create(const trainer_network *network, int most, int 
     }
     if (pass && pass->blocks) {
         values = (plan(pass, most, NULL) + 15) / 16 * 16;
-        pass->memory = aligned_alloc(64, values * sizeof(real));
+        pass->memory = allocate_large(values * sizeof(real));
     }
     if (!pass || !pass->memory) {
         mirl_fail(error, MIRL_ERROR_MEMORY,

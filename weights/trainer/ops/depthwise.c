@@ -1,6 +1,7 @@
 /* Depthwise 3x3 convolution, forward and backward. A strip of columns as wide as a vector goes down the
  * image with three rows in registers, each at three horizontal shifts; the backward uses the shifted
- * gradients for the input's gradient and the weights' at once.
+ * gradients for the input's gradient and the weights' at once. Meanwhile the image behind is asked for, which
+ * is mostly the next channel's.
  */
 #include "trainer/ops/internal.h"
 
@@ -42,6 +43,7 @@ INLINE shifted load_row(const real *p, const edges *e) {
 
 void OP(depthwise_image)(const real *weight, const real *x, int h, int w, real *y) {
     vec k[9];
+    size_t image = (size_t)h * (size_t)w;
     for (int t = 0; t < 9; t++)
         k[t] = splat(weight[t]);
     for (int x0 = 0; x0 < w; x0 += LANES) {
@@ -51,6 +53,7 @@ void OP(depthwise_image)(const real *weight, const real *x, int h, int w, real *
         for (int r = 0; r < h; r++, above = here, here = below) {
             size_t at = (size_t)r * (size_t)w + (size_t)x0;
             below = r + 1 < h ? load_row(x + at + w, &e) : (shifted){0};
+            prefetch(x + at + image + LANES);
             vec sum = k[0] * above.left;
             sum += k[1] * above.centre;
             sum += k[2] * above.right;
@@ -73,6 +76,7 @@ void OP(depthwise_image)(const real *weight, const real *x, int h, int w, real *
 void OP(depthwise_image_backward)(const real *weight, const real *x, const real *dy, int h, int w, real *dx,
                                   real *dweight) {
     vec k[9], gradient[9];
+    size_t image = (size_t)h * (size_t)w;
     for (int t = 0; t < 9; t++) {
         k[t] = splat(weight[t]);
         gradient[t] = (vec){0};
@@ -84,6 +88,8 @@ void OP(depthwise_image_backward)(const real *weight, const real *x, const real 
         for (int r = 0; r < h; r++, above = here, here = below) {
             size_t at = (size_t)r * (size_t)w + (size_t)x0;
             below = r + 1 < h ? load_row(dy + at + w, &e) : (shifted){0};
+            prefetch(x + at + image + LANES);
+            prefetch(dy + at + image + LANES);
             const vec seen[9] = {below.right, below.centre, below.left,   here.right, here.centre,
                                  here.left,   above.right,  above.centre, above.left};
             vec pixel = keep(load(x + at), e.centre), sum = k[0] * seen[0];

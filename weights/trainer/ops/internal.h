@@ -8,6 +8,10 @@
 
 #include <string.h>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 #ifndef TRAINER_ISA
 #define TRAINER_ISA baseline
 #endif
@@ -52,6 +56,25 @@ INLINE vec splat(real x) {
     return x - (vec){0};
 }
 
+#if VECTOR_BYTES == 64 && !defined(TRAINER_REAL_IS_DOUBLE)
+
+INLINE real sum_lanes(vec v) {
+    return _mm512_reduce_add_ps((__m512)v);
+}
+
+/* totals[i] = the sum of v[i]'s lanes, four at a time */
+INLINE void sum_lanes4(const vec v[4], real totals[4]) {
+    __m256 half[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+        half[i] =
+            _mm256_add_ps(_mm512_castps512_ps256((__m512)v[i]), _mm512_extractf32x8_ps((__m512)v[i], 1));
+    __m256 quarters = _mm256_hadd_ps(_mm256_hadd_ps(half[0], half[1]), _mm256_hadd_ps(half[2], half[3]));
+    _mm_storeu_ps(totals, _mm_add_ps(_mm256_castps256_ps128(quarters), _mm256_extractf128_ps(quarters, 1)));
+}
+
+#else
+
 INLINE real sum_lanes(vec v) {
     real lane[LANES] __attribute__((aligned(VECTOR_BYTES)));
     memcpy(lane, &v, sizeof lane);
@@ -59,6 +82,18 @@ INLINE real sum_lanes(vec v) {
         for (int i = 0; i < half; i++)
             lane[i] += lane[i + half];
     return lane[0];
+}
+
+INLINE void sum_lanes4(const vec v[4], real totals[4]) {
+    for (int i = 0; i < 4; i++)
+        totals[i] = sum_lanes(v[i]);
+}
+
+#endif
+
+/* Asks for what is needed soon; p may point anywhere. */
+INLINE void prefetch(const real *p) {
+    __builtin_prefetch(p);
 }
 
 /* y[rows][pixels] = add + matrix x, where row k of x starts at x + offset[k]; add NULL: 0. */

@@ -40,6 +40,10 @@ INLINE void dense_tile(const real *tile, int columns, const real *x, const ptrdi
 #pragma GCC unroll 2
         for (int v = 0; v < vectors; v++)
             pixels[v] = load_at(x + offset[k], v, part);
+        if (vectors == 2) {
+            prefetch(x + offset[k] + 2 * LANES);
+            prefetch(x + offset[k] + 3 * LANES);
+        }
 #pragma GCC unroll 8
         for (int r = 0; r < computed; r++)
 #pragma GCC unroll 2
@@ -129,35 +133,44 @@ void OP(product)(const trainer_matrix *matrix, const real *x, const ptrdiff_t *o
                     (int)(pixels - p));
 }
 
-INLINE void dots_tile(const real *a, size_t a_pitch, const real *x, const ptrdiff_t *offset, int pixels,
-                      real *out, size_t out_pitch, const int rows, const int columns) {
-    vec sum[DOTS_ROWS][6];
-    int p = 0;
-
+INLINE void dots_step(const real *a, size_t a_pitch, const real *x, const ptrdiff_t *offset, int part,
+                      vec sum[DOTS_COLUMNS][4], const int rows, const int columns) {
+    vec left[4];
 #pragma GCC unroll 4
     for (int r = 0; r < rows; r++)
+        left[r] = load_at(a + (size_t)r * a_pitch, 0, part);
 #pragma GCC unroll 6
-        for (int k = 0; k < columns; k++)
-            sum[r][k] = (vec){0};
-    for (; p < pixels; p += LANES) {
-        int part = pixels - p < LANES ? pixels - p : 0;
-        vec left[DOTS_ROWS];
+    for (int k = 0; k < columns; k++) {
+        vec right = load_at(x + offset[k], 0, part);
 #pragma GCC unroll 4
         for (int r = 0; r < rows; r++)
-            left[r] = load_at(a + (size_t)r * a_pitch + p, 0, part);
-#pragma GCC unroll 6
-        for (int k = 0; k < columns; k++) {
-            vec right = load_at(x + offset[k] + p, 0, part);
-#pragma GCC unroll 4
-            for (int r = 0; r < rows; r++)
-                sum[r][k] += left[r] * right;
-        }
+            sum[k][r] += left[r] * right;
     }
-#pragma GCC unroll 4
-    for (int r = 0; r < rows; r++)
+}
+
+INLINE void dots_tile(const real *a, size_t a_pitch, const real *x, const ptrdiff_t *offset, int pixels,
+                      real *out, size_t out_pitch, const int rows, const int columns) {
+    vec sum[DOTS_COLUMNS][4];
+    real totals[DOTS_COLUMNS][4];
+    int p = 0;
+
 #pragma GCC unroll 6
-        for (int k = 0; k < columns; k++)
-            out[(size_t)r * out_pitch + (size_t)k] += sum_lanes(sum[r][k]);
+    for (int k = 0; k < columns; k++)
+#pragma GCC unroll 4
+        for (int r = 0; r < 4; r++)
+            sum[k][r] = (vec){0};
+    for (; p + LANES <= pixels; p += LANES)
+        dots_step(a + p, a_pitch, x + p, offset, 0, sum, rows, columns);
+    if (p < pixels)
+        dots_step(a + p, a_pitch, x + p, offset, pixels - p, sum, rows, columns);
+#pragma GCC unroll 6
+    for (int k = 0; k < columns; k++)
+        sum_lanes4(sum[k], totals[k]);
+#pragma GCC unroll 6
+    for (int k = 0; k < columns; k++)
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++)
+            out[(size_t)r * out_pitch + (size_t)k] += totals[k][r];
 }
 
 INLINE void dots_rows(const real *a, size_t a_pitch, const real *x, const ptrdiff_t *offset, int columns,
@@ -185,26 +198,36 @@ void OP(dots)(const real *a, size_t a_pitch, int rows, const real *x, const ptrd
     }
 }
 
+INLINE void alive_step(const real *a, const real *const *from, int p, int part, vec *sum, const int columns) {
+    vec left = load_at(a + p, 0, part);
+#pragma GCC unroll 8
+    for (int k = 0; k < columns; k++)
+        sum[k] += left * load_at(from[k] + p, 0, part);
+}
+
 INLINE void alive_group(const real *a, const real *x, const ptrdiff_t *offset, const uint32_t *column,
                         const uint32_t *source, int pixels, real *out, const int columns) {
     vec sum[ALIVE_COLUMNS];
     const real *from[ALIVE_COLUMNS];
+    real totals[ALIVE_COLUMNS];
+    int p = 0;
 
 #pragma GCC unroll 8
-    for (int k = 0; k < columns; k++) {
+    for (int k = 0; k < ALIVE_COLUMNS; k++)
         sum[k] = (vec){0};
-        from[k] = x + offset[column[k]];
-    }
-    for (int p = 0; p < pixels; p += LANES) {
-        int part = pixels - p < LANES ? pixels - p : 0;
-        vec left = load_at(a + p, 0, part);
-#pragma GCC unroll 8
-        for (int k = 0; k < columns; k++)
-            sum[k] += left * load_at(from[k] + p, 0, part);
-    }
 #pragma GCC unroll 8
     for (int k = 0; k < columns; k++)
-        out[source[k]] += sum_lanes(sum[k]);
+        from[k] = x + offset[column[k]];
+    for (; p + LANES <= pixels; p += LANES)
+        alive_step(a, from, p, 0, sum, columns);
+    if (p < pixels)
+        alive_step(a, from, p, pixels - p, sum, columns);
+    sum_lanes4(sum, totals);
+    if (columns > 4)
+        sum_lanes4(sum + 4, totals + 4);
+#pragma GCC unroll 8
+    for (int k = 0; k < columns; k++)
+        out[source[k]] += totals[k];
 }
 
 void OP(dots_alive)(const trainer_matrix *matrix, const real *a, size_t a_pitch, const real *x,
@@ -217,9 +240,11 @@ void OP(dots_alive)(const trainer_matrix *matrix, const real *a, size_t a_pitch,
             for (; e + ALIVE_COLUMNS <= end; e += ALIVE_COLUMNS)
                 alive_group(left, x, offset, matrix->column + e, matrix->source + e, count, out,
                             ALIVE_COLUMNS);
-            for (; e + 2 <= end; e += 2)
+            for (; e + 3 <= end; e += 3)
+                alive_group(left, x, offset, matrix->column + e, matrix->source + e, count, out, 3);
+            if (e + 2 == end)
                 alive_group(left, x, offset, matrix->column + e, matrix->source + e, count, out, 2);
-            if (e < end)
+            else if (e < end)
                 alive_group(left, x, offset, matrix->column + e, matrix->source + e, count, out, 1);
         }
     }
