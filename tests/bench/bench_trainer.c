@@ -21,6 +21,12 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static double processor_seconds(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_utime.tv_sec + 1e-6 * (double)usage.ru_utime.tv_usec;
+}
+
 static mirl_config config(void) {
     return (mirl_config){.dim = 16,
                          .blocks = {2, 2, 3, 4},
@@ -81,15 +87,15 @@ int main(int argc, char **argv) {
         return EXIT_FAILURE;
     trainer_team_values(team, values);
     step(team, values, moments, count, mask, noisy, clean);
-    double start = now();
+    double start = now(), cpu = processor_seconds();
     for (; now() - start < seconds; steps++)
         step(team, values, moments, count, mask, noisy, clean);
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    double cpu = (double)usage.ru_utime.tv_sec + 1e-6 * (double)usage.ru_utime.tv_usec;
+    cpu = processor_seconds() - cpu;
     printf("%s, %d threads, groups of %d, %.0f %% alive: %.2f patches/s, %.2f a processor second, %ld MiB at "
            "most\n",
-           ops->name, threads, group, 100 * alive, steps * BATCH / (now() - start), (steps + 1) * BATCH / cpu,
+           ops->name, threads, group, 100 * alive, steps * BATCH / (now() - start), steps * BATCH / cpu,
            usage.ru_maxrss >> 10);
     return EXIT_SUCCESS;
 }

@@ -75,12 +75,11 @@ void OP(depthwise_image)(const real *weight, const real *x, int h, int w, real *
  * weight's gradient is the sum of dy(r - dy, c - dx) x(r, c). */
 void OP(depthwise_image_backward)(const real *weight, const real *x, const real *dy, int h, int w, real *dx,
                                   real *dweight) {
-    vec k[9], gradient[9];
+    vec k[9];
+    shifted above_sum = {0}, here_sum = {0}, below_sum = {0};
     size_t image = (size_t)h * (size_t)w;
-    for (int t = 0; t < 9; t++) {
+    for (int t = 0; t < 9; t++)
         k[t] = splat(weight[t]);
-        gradient[t] = (vec){0};
-    }
     for (int x0 = 0; x0 < w; x0 += LANES) {
         edges e = edges_of(x0, w);
         int part = w - x0 < LANES ? w - x0 : 0;
@@ -90,23 +89,40 @@ void OP(depthwise_image_backward)(const real *weight, const real *x, const real 
             below = r + 1 < h ? load_row(dy + at + w, &e) : (shifted){0};
             prefetch(x + at + image + LANES);
             prefetch(dy + at + image + LANES);
-            const vec seen[9] = {below.right, below.centre, below.left,   here.right, here.centre,
-                                 here.left,   above.right,  above.centre, above.left};
-            vec pixel = keep(load(x + at), e.centre), sum = k[0] * seen[0];
-#pragma GCC unroll 9
-            for (int t = 1; t < 9; t++)
-                sum += k[t] * seen[t];
-#pragma GCC unroll 9
-            for (int t = 0; t < 9; t++)
-                gradient[t] += seen[t] * pixel;
+            vec pixel = keep(load(x + at), e.centre);
+            vec sum = k[0] * below.right;
+            sum += k[1] * below.centre;
+            sum += k[2] * below.left;
+            sum += k[3] * here.right;
+            sum += k[4] * here.centre;
+            sum += k[5] * here.left;
+            sum += k[6] * above.right;
+            sum += k[7] * above.centre;
+            sum += k[8] * above.left;
+            below_sum.right += pixel * below.right;
+            below_sum.centre += pixel * below.centre;
+            below_sum.left += pixel * below.left;
+            here_sum.right += pixel * here.right;
+            here_sum.centre += pixel * here.centre;
+            here_sum.left += pixel * here.left;
+            above_sum.right += pixel * above.right;
+            above_sum.centre += pixel * above.centre;
+            above_sum.left += pixel * above.left;
             if (part)
                 store_part(dx + at, sum, part);
             else
                 store(dx + at, sum);
         }
     }
-    for (int t = 0; t < 9; t++)
-        dweight[t] += sum_lanes(gradient[t]);
+    dweight[0] += sum_lanes(below_sum.right);
+    dweight[1] += sum_lanes(below_sum.centre);
+    dweight[2] += sum_lanes(below_sum.left);
+    dweight[3] += sum_lanes(here_sum.right);
+    dweight[4] += sum_lanes(here_sum.centre);
+    dweight[5] += sum_lanes(here_sum.left);
+    dweight[6] += sum_lanes(above_sum.right);
+    dweight[7] += sum_lanes(above_sum.centre);
+    dweight[8] += sum_lanes(above_sum.left);
 }
 
 void OP(depthwise_forward)(const real *weight, trainer_planes x, trainer_planes y) {

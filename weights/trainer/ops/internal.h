@@ -91,9 +91,9 @@ INLINE void sum_lanes4(const vec v[4], real totals[4]) {
 
 #endif
 
-/* Asks for what is needed soon; p may point anywhere. */
+/* Asks for what is needed soon, into the second-level cache; p may point anywhere. */
 INLINE void prefetch(const real *p) {
-    __builtin_prefetch(p);
+    __builtin_prefetch(p, 0, 2);
 }
 
 /* y[rows][pixels] = add + matrix x, where row k of x starts at x + offset[k]; add NULL: 0. */

@@ -41,8 +41,8 @@ INLINE void dense_tile(const real *tile, int columns, const real *x, const ptrdi
         for (int v = 0; v < vectors; v++)
             pixels[v] = load_at(x + offset[k], v, part);
         if (vectors == 2) {
-            prefetch(x + offset[k] + 2 * LANES);
-            prefetch(x + offset[k] + 3 * LANES);
+            __builtin_prefetch(x + offset[k] + 2 * LANES);
+            __builtin_prefetch(x + offset[k] + 3 * LANES);
         }
 #pragma GCC unroll 8
         for (int r = 0; r < computed; r++)
