@@ -4,12 +4,13 @@
 #include "trainer/ops/internal.h"
 
 enum {
-    PRODUCT_BLOCK = 256, ///< pixels for which a dense product runs over all rows
-    DOTS_BLOCK = 1024,   ///< pixels over which dots are summed in registers
+    PRODUCT_BLOCK = 512, ///< pixels for which a dense product runs over all rows
+    DOTS_BLOCK = 512,   ///< pixels over which dots are summed in registers
     DOTS_ROWS = VECTOR_BYTES == 64 ? 4 : 2,
     DOTS_COLUMNS = VECTOR_BYTES == 64 ? 6 : 4,
     ALIVE_COLUMNS = 8,
-    SPARSE_VECTORS = 8, ///< vectors of a row that a sparse product keeps in registers
+    SPARSE_CACHE = (768 << 10) / sizeof(real), ///< values of x that a sparse product reads again and again
+    SPARSE_VECTORS = 8,                        ///< vectors of a row that a sparse product keeps in registers
 };
 
 INLINE vec load_at(const real *p, int vector, int part) {
@@ -91,24 +92,35 @@ static void product_dense(const trainer_matrix *matrix, const real *x, const ptr
     }
 }
 
-INLINE void sparse_rows(const trainer_matrix *matrix, const real *x, const ptrdiff_t *offset, const real *add,
-                        size_t add_pitch, real *y, size_t y_pitch, const int vectors, int part) {
-    for (int row = 0; row < matrix->rows; row++) {
-        vec sum[SPARSE_VECTORS];
+INLINE void sparse_tile(const trainer_matrix *matrix, int row, const real *x, const ptrdiff_t *offset,
+                        const real *add, real *y, const int vectors, int part) {
+    vec sum[SPARSE_VECTORS];
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; v++)
+        sum[v] = add ? load_at(add, v, part) : (vec){0};
+    for (uint32_t e = matrix->start[row]; e < matrix->start[row + 1]; e++) {
+        const real *from = x + offset[matrix->column[e]];
+        real value = matrix->value[e];
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++)
-            sum[v] = add ? load_at(add + (size_t)row * add_pitch, v, part) : (vec){0};
-        for (uint32_t e = matrix->start[row]; e < matrix->start[row + 1]; e++) {
-            const real *from = x + offset[matrix->column[e]];
-            real value = matrix->value[e];
-#pragma GCC unroll 8
-            for (int v = 0; v < vectors; v++)
-                sum[v] += value * load_at(from, v, part);
-        }
-#pragma GCC unroll 8
-        for (int v = 0; v < vectors; v++)
-            store_at(y + (size_t)row * y_pitch, v, part, sum[v]);
+            sum[v] += value * load_at(from, v, part);
     }
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; v++)
+        store_at(y, v, part, sum[v]);
+}
+
+static void sparse_row(const trainer_matrix *matrix, int row, const real *x, const ptrdiff_t *offset,
+                       const real *add, real *y, size_t pixels) {
+    size_t p = 0;
+    for (; p + SPARSE_VECTORS * LANES <= pixels; p += SPARSE_VECTORS * LANES)
+        sparse_tile(matrix, row, x + p, offset, add ? add + p : NULL, y + p, SPARSE_VECTORS, 0);
+    for (; p + 4 * LANES <= pixels; p += 4 * LANES)
+        sparse_tile(matrix, row, x + p, offset, add ? add + p : NULL, y + p, 4, 0);
+    for (; p + LANES <= pixels; p += LANES)
+        sparse_tile(matrix, row, x + p, offset, add ? add + p : NULL, y + p, 1, 0);
+    if (p < pixels)
+        sparse_tile(matrix, row, x + p, offset, add ? add + p : NULL, y + p, 1, (int)(pixels - p));
 }
 
 void OP(product)(const trainer_matrix *matrix, const real *x, const ptrdiff_t *offset, const real *add,
@@ -121,16 +133,14 @@ void OP(product)(const trainer_matrix *matrix, const real *x, const ptrdiff_t *o
                           pixels - p < PRODUCT_BLOCK ? (int)(pixels - p) : PRODUCT_BLOCK);
         return;
     }
-    for (; p + SPARSE_VECTORS * LANES <= pixels; p += SPARSE_VECTORS * LANES)
-        sparse_rows(matrix, x + p, offset, add ? add + p : NULL, add_pitch, y + p, y_pitch, SPARSE_VECTORS,
-                    0);
-    for (; p + 4 * LANES <= pixels; p += 4 * LANES)
-        sparse_rows(matrix, x + p, offset, add ? add + p : NULL, add_pitch, y + p, y_pitch, 4, 0);
-    for (; p + LANES <= pixels; p += LANES)
-        sparse_rows(matrix, x + p, offset, add ? add + p : NULL, add_pitch, y + p, y_pitch, 1, 0);
-    if (p < pixels)
-        sparse_rows(matrix, x + p, offset, add ? add + p : NULL, add_pitch, y + p, y_pitch, 1,
-                    (int)(pixels - p));
+    /* Rows are written one after the other, as long as what they read stays in the second-level cache. */
+    size_t block =
+        SPARSE_CACHE / (size_t)matrix->columns / (SPARSE_VECTORS * LANES) * (SPARSE_VECTORS * LANES);
+    block = block ? block : SPARSE_VECTORS * LANES;
+    for (; p < pixels; p += block)
+        for (int row = 0; row < matrix->rows; row++)
+            sparse_row(matrix, row, x + p, offset, add ? add + (size_t)row * add_pitch + p : NULL,
+                       y + (size_t)row * y_pitch + p, pixels - p < block ? pixels - p : block);
 }
 
 INLINE void dots_step(const real *a, size_t a_pitch, const real *x, const ptrdiff_t *offset, int part,
