@@ -14,6 +14,7 @@
 
 #include "golden.h"
 #include "trainer/network.h"
+#include "trainer/random.h"
 
 enum { SAMPLES = 2, SIDE = 32 };
 
@@ -120,9 +121,64 @@ static void agrees_with_pytorch(void **state) {
     golden_close(file);
 }
 
+/* One run of the golden batch with this structure; the gradients, to be freed. */
+static float *gradients_of(trainer_network *network, const golden *file, const float *values) {
+    trainer_pass *pass = trainer_pass_create(network, SAMPLES, SIDE, SIDE, NULL);
+    float *gradient = calloc(network->parameters, sizeof *gradient);
+    trainer_network_values(network, values);
+    trainer_pass_run(pass, values, SAMPLES, golden_tensor(file, "noisy", NULL),
+                     golden_tensor(file, "clean", NULL), SAMPLES * 3 * SIDE * SIDE, gradient);
+    trainer_pass_free(pass);
+    return gradient;
+}
+
+static void sparse_products_give_the_dense_gradients(void **state) {
+    (void)state;
+    golden *file = golden_open("training.safetensors");
+    mirl_config config = tiny();
+    mirl_graph *graph = mirl_graph_create(&config, NULL);
+    for (size_t s = 0; s < sizeof sets / sizeof *sets; s++) {
+        const trainer_ops *ops = trainer_ops_get(sets[s]);
+        trainer_network *network = ops ? trainer_network_create(graph, ops, NULL) : NULL;
+        if (!ops)
+            continue;
+        size_t count = network->parameters;
+        float *values = malloc(count * sizeof *values);
+        uint8_t *mask = malloc(count);
+        trainer_random random = trainer_random_stream(3, 0, 0);
+        load_start(file, network, values);
+        for (int l = 0; l < graph->layer_count; l++)
+            for (size_t i = network->at[l]; i < network->at[l] + graph->layers[l].count; i++) {
+                mask[i] = !mirl_layer_is_prunable(&graph->layers[l]) || trainer_random_below(&random, 4) == 0;
+                values[i] = mask[i] ? values[i] : 0;
+            }
+        float *dense = gradients_of(network, file, values);
+        assert_int_equal(trainer_network_structure(network, mask, NULL), MIRL_OK);
+        assert_true(network->convs[graph->blocks[0].qkv].sparse);
+        float *sparse = gradients_of(network, file, values);
+        for (int l = 0; l < graph->layer_count; l++) {
+            double largest = 0;
+            size_t first = network->at[l], end = first + graph->layers[l].count;
+            for (size_t i = first; i < end; i++)
+                largest = fmax(largest, fabs(dense[i]));
+            for (size_t i = first; i < end; i++)
+                if (mask[i])
+                    assert_float_equal(dense[i], sparse[i], 1e-4 * largest);
+        }
+        free(values);
+        free(mask);
+        free(dense);
+        free(sparse);
+        trainer_network_free(network);
+    }
+    mirl_graph_free(graph);
+    golden_close(file);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_pytorch),
+        cmocka_unit_test(sparse_products_give_the_dense_gradients),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,39 +48,40 @@ void trainer_block_plan(const trainer_pass *pass, int block, trainer_arena *aren
 void trainer_block_forward(trainer_pass *pass, int index) {
     const mirl_block *block = &pass->network->graph->blocks[index];
     const trainer_ops *ops = pass->network->ops;
+    const trainer_conv *convs = pass->network->convs;
     const trainer_block_state *state = &pass->blocks[index];
     block_work work = take_work(pass, block, pass->work);
 
     ops->norm_forward(trainer_pass_values(pass, block->norm1_weight),
                       trainer_pass_values(pass, block->norm1_bias), state->x, work.normed);
-    trainer_pass_conv(pass, block->qkv, work.normed, NULL, state->qkv);
-    ops->depthwise_forward(trainer_pass_values(pass, block->qkv_dwconv), state->qkv, work.mixed);
+    ops->conv_depthwise_forward(&convs[block->qkv], trainer_pass_values(pass, block->qkv_dwconv), work.normed,
+                                state->qkv, work.mixed, pass->scratch);
     ops->attention_forward(trainer_pass_values(pass, block->temperature), block->heads, work.mixed,
                            state->maps, state->attended, pass->scratch);
     trainer_pass_conv(pass, block->attn_project_out, state->attended, &state->x, state->middle);
 
     ops->norm_forward(trainer_pass_values(pass, block->norm2_weight),
                       trainer_pass_values(pass, block->norm2_bias), state->middle, work.normed);
-    trainer_pass_conv(pass, block->project_in, work.normed, NULL, state->wide);
-    ops->gate_forward(trainer_pass_values(pass, block->dwconv), state->wide, work.hidden, pass->scratch);
+    ops->conv_gate_forward(&convs[block->project_in], trainer_pass_values(pass, block->dwconv), work.normed,
+                           state->wide, work.hidden, pass->scratch);
     trainer_pass_conv(pass, block->ffn_project_out, work.hidden, &state->middle, state->y);
 }
 
 void trainer_block_backward(trainer_pass *pass, int index, trainer_planes d) {
     const mirl_block *block = &pass->network->graph->blocks[index];
     const trainer_ops *ops = pass->network->ops;
+    const trainer_conv *convs = pass->network->convs;
     const trainer_block_state *state = &pass->blocks[index];
     block_work work = take_work(pass, block, pass->work);
 
-    const trainer_conv *out = &pass->network->convs[block->ffn_project_out];
-    ops->conv_backward_input(out, d, NULL, work.dhidden, pass->scratch);
-    ops->gate_backward(trainer_pass_values(pass, block->dwconv), state->wide, work.dhidden, work.hidden,
-                       work.dwide, trainer_pass_gradient(pass, block->dwconv), pass->scratch);
-    ops->conv_backward_weight(out, work.hidden, d, trainer_pass_gradient(pass, block->ffn_project_out),
-                              pass->scratch);
     ops->norm_forward(trainer_pass_values(pass, block->norm2_weight),
                       trainer_pass_values(pass, block->norm2_bias), state->middle, work.normed);
-    trainer_pass_conv_backward(pass, block->project_in, work.normed, work.dwide, NULL, work.dnormed);
+    ops->conv_gate_conv_backward(&convs[block->project_in], trainer_pass_values(pass, block->dwconv),
+                                 &convs[block->ffn_project_out], work.normed, state->wide, d, work.hidden,
+                                 work.dhidden, work.dwide, trainer_pass_gradient(pass, block->project_in),
+                                 trainer_pass_gradient(pass, block->dwconv),
+                                 trainer_pass_gradient(pass, block->ffn_project_out), pass->scratch);
+    ops->conv_backward_input(&convs[block->project_in], work.dwide, NULL, work.dnormed, pass->scratch);
     ops->norm_backward(trainer_pass_values(pass, block->norm2_weight), state->middle, work.dnormed, d,
                        trainer_pass_gradient(pass, block->norm2_weight),
                        trainer_pass_gradient(pass, block->norm2_bias), pass->scratch);
@@ -90,11 +91,13 @@ void trainer_block_backward(trainer_pass *pass, int index, trainer_planes d) {
     ops->attention_backward(trainer_pass_values(pass, block->temperature), block->heads, work.mixed,
                             state->maps, work.dattended, work.dmixed,
                             trainer_pass_gradient(pass, block->temperature), pass->scratch);
-    ops->depthwise_backward(trainer_pass_values(pass, block->qkv_dwconv), state->qkv, work.dmixed, work.dqkv,
-                            trainer_pass_gradient(pass, block->qkv_dwconv));
     ops->norm_forward(trainer_pass_values(pass, block->norm1_weight),
                       trainer_pass_values(pass, block->norm1_bias), state->x, work.normed);
-    trainer_pass_conv_backward(pass, block->qkv, work.normed, work.dqkv, NULL, work.dnormed);
+    ops->conv_depthwise_backward(&convs[block->qkv], trainer_pass_values(pass, block->qkv_dwconv),
+                                 work.normed, state->qkv, work.dmixed, work.dqkv,
+                                 trainer_pass_gradient(pass, block->qkv),
+                                 trainer_pass_gradient(pass, block->qkv_dwconv), pass->scratch);
+    ops->conv_backward_input(&convs[block->qkv], work.dqkv, NULL, work.dnormed, pass->scratch);
     ops->norm_backward(trainer_pass_values(pass, block->norm1_weight), state->x, work.dnormed, d,
                        trainer_pass_gradient(pass, block->norm1_weight),
                        trainer_pass_gradient(pass, block->norm1_bias), pass->scratch);

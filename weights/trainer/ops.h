@@ -52,6 +52,22 @@ typedef struct trainer_ops {
     void (*gate_backward)(const real *weight, trainer_planes x, trainer_planes dy, trainer_planes y,
                           trainer_planes dx, real *dweight, real *scratch);
 
+    /* Chains of the above: between = conv(x), y = depthwise(between) or its gate. */
+    void (*conv_depthwise_forward)(const trainer_conv *conv, const real *weight, trainer_planes x,
+                                   trainer_planes between, trainer_planes y, real *scratch);
+    void (*conv_gate_forward)(const trainer_conv *conv, const real *weight, trainer_planes x,
+                              trainer_planes between, trainer_planes y, real *scratch);
+    /* From dy to dbetween, and the gradients of both kernels. */
+    void (*conv_depthwise_backward)(const trainer_conv *conv, const real *weight, trainer_planes x,
+                                    trainer_planes between, trainer_planes dy, trainer_planes dbetween,
+                                    real *dconv, real *dweight, real *scratch);
+    /* between = in(x), hidden = gate(between), out(hidden): from dy, the gradient of out's result, to
+     * dbetween and the gradients of all three. hidden and dhidden are room for temporary values. */
+    void (*conv_gate_conv_backward)(const trainer_conv *in, const real *weight, const trainer_conv *out,
+                                    trainer_planes x, trainer_planes between, trainer_planes dy,
+                                    trainer_planes hidden, trainer_planes dhidden, trainer_planes dbetween,
+                                    real *din, real *dweight, real *dout, real *scratch);
+
     /* y = (x - mean) / sqrt(variance + 1e-5) * weight + bias, over the channels of each pixel */
     void (*norm_forward)(const real *weight, const real *bias, trainer_planes x, trainer_planes y);
     /* dx += */

@@ -3,8 +3,8 @@
 #include "error.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { LEVELS = 3 };
 
@@ -157,7 +157,9 @@ static size_t scratch_values(const trainer_pass *pass) {
     for (int b = 0; b < graph->block_count; b++) {
         const mirl_block *block = &graph->blocks[b];
         int channels = 3 * block->channels > 2 * block->hidden ? 3 * block->channels : 2 * block->hidden;
-        size_t values = trainer_scratch_size(channels, 1, 1, 1, 0);
+        size_t image = (size_t)(pass->h / block->scale) * (size_t)(pass->w / block->scale);
+        size_t values =
+            trainer_scratch_size(channels, 1, 1, 1, 0) + 2 * trainer_pitch(image) + 2 * TRAINER_SLACK;
         most = values > most ? values : most;
     }
     return most;

@@ -99,39 +99,49 @@ static void gate_image_backward(real *a, real *b, const real *dy, size_t pixels,
     }
 }
 
-void OP(gate_forward)(const real *weight, trainer_planes x, trainer_planes y, real *scratch) {
+void OP(gate_channel)(const real *weight, trainer_planes x, int channel, real *y, real *scratch) {
     size_t image = (size_t)x.h * (size_t)x.w;
     real *a = scratch + TRAINER_SLACK, *b = a + trainer_pitch(image);
+    int second = channel + x.channels / 2;
 
+    for (int i = 0; i < x.n; i++) {
+        const real *from = x.data + (size_t)i * image;
+        OP(depthwise_image)(weight + 9 * channel, from + (size_t)channel * x.pitch, x.h, x.w, a);
+        OP(depthwise_image)(weight + 9 * second, from + (size_t)second * x.pitch, x.h, x.w, b);
+        gate_image(a, b, image, y + (size_t)i * image);
+    }
+}
+
+void OP(gate_channel_backward)(const real *weight, trainer_planes x, int channel, const real *dy, real *y,
+                               trainer_planes dx, real *dweight, real *scratch) {
+    size_t image = (size_t)x.h * (size_t)x.w;
+    real *a = scratch + TRAINER_SLACK, *b = a + trainer_pitch(image);
+    int second = channel + x.channels / 2;
+
+    for (int i = 0; i < x.n; i++) {
+        size_t skip = (size_t)i * image;
+        const real *xa = x.data + (size_t)channel * x.pitch + skip;
+        const real *xb = x.data + (size_t)second * x.pitch + skip;
+        OP(depthwise_image)(weight + 9 * channel, xa, x.h, x.w, a);
+        OP(depthwise_image)(weight + 9 * second, xb, x.h, x.w, b);
+        gate_image_backward(a, b, dy + skip, image, y + skip);
+        OP(depthwise_image_backward)
+        (weight + 9 * channel, xa, a, x.h, x.w, dx.data + (size_t)channel * dx.pitch + skip,
+         dweight + 9 * channel);
+        OP(depthwise_image_backward)
+        (weight + 9 * second, xb, b, x.h, x.w, dx.data + (size_t)second * dx.pitch + skip,
+         dweight + 9 * second);
+    }
+}
+
+void OP(gate_forward)(const real *weight, trainer_planes x, trainer_planes y, real *scratch) {
     for (int c = 0; c < y.channels; c++)
-        for (int i = 0; i < x.n; i++) {
-            const real *from = x.data + (size_t)c * x.pitch + (size_t)i * image;
-            OP(depthwise_image)(weight + 9 * c, from, x.h, x.w, a);
-            OP(depthwise_image)
-            (weight + 9 * (c + y.channels), from + (size_t)y.channels * x.pitch, x.h, x.w, b);
-            gate_image(a, b, image, y.data + (size_t)c * y.pitch + (size_t)i * image);
-        }
+        OP(gate_channel)(weight, x, c, y.data + (size_t)c * y.pitch, scratch);
 }
 
 void OP(gate_backward)(const real *weight, trainer_planes x, trainer_planes dy, trainer_planes y,
                        trainer_planes dx, real *dweight, real *scratch) {
-    size_t image = (size_t)x.h * (size_t)x.w;
-    real *a = scratch + TRAINER_SLACK, *b = a + trainer_pitch(image);
-
     for (int c = 0; c < y.channels; c++)
-        for (int i = 0; i < x.n; i++) {
-            size_t skip = (size_t)i * image;
-            int second = c + y.channels;
-            const real *xa = x.data + (size_t)c * x.pitch + skip;
-            const real *xb = x.data + (size_t)second * x.pitch + skip;
-            OP(depthwise_image)(weight + 9 * c, xa, x.h, x.w, a);
-            OP(depthwise_image)(weight + 9 * second, xb, x.h, x.w, b);
-            gate_image_backward(a, b, dy.data + (size_t)c * dy.pitch + skip, image,
-                                y.data + (size_t)c * y.pitch + skip);
-            OP(depthwise_image_backward)
-            (weight + 9 * c, xa, a, x.h, x.w, dx.data + (size_t)c * dx.pitch + skip, dweight + 9 * c);
-            OP(depthwise_image_backward)
-            (weight + 9 * second, xb, b, x.h, x.w, dx.data + (size_t)second * dx.pitch + skip,
-             dweight + 9 * second);
-        }
+        OP(gate_channel_backward)
+        (weight, x, c, dy.data + (size_t)c * dy.pitch, y.data + (size_t)c * y.pitch, dx, dweight, scratch);
 }

@@ -113,6 +113,31 @@ void OP(depthwise_image)(const real *weight, const real *x, int h, int w, real *
 void OP(depthwise_image_backward)(const real *weight, const real *x, const real *dy, int h, int w, real *dx,
                                   real *dweight);
 
+/* One row of a sparse matrix in product() and dots_alive(): a and y are that row's pixels. */
+void OP(product_row)(const trainer_matrix *matrix, int row, const real *x, const ptrdiff_t *offset,
+                     const real *add, real *y, size_t pixels);
+void OP(dots_alive_row)(const trainer_matrix *matrix, int row, const real *a, const real *x,
+                        const ptrdiff_t *offset, size_t pixels, real *out);
+
+/* One channel of gate_forward() and gate_backward(): y, dy are its pixels in all images. */
+void OP(gate_channel)(const real *weight, trainer_planes x, int channel, real *y, real *scratch);
+void OP(gate_channel_backward)(const real *weight, trainer_planes x, int channel, const real *dy, real *y,
+                               trainer_planes dx, real *dweight, real *scratch);
+
+/* The table's functions, of which some are made of others. */
+void OP(conv_forward)(const trainer_conv *conv, trainer_planes x, const trainer_planes *add, trainer_planes y,
+                      real *scratch);
+void OP(conv_backward_input)(const trainer_conv *conv, trainer_planes dy, const trainer_planes *add,
+                             trainer_planes dx, real *scratch);
+void OP(conv_backward_weight)(const trainer_conv *conv, trainer_planes x, trainer_planes dy, real *dweight,
+                              real *scratch);
+void OP(depthwise_forward)(const real *weight, trainer_planes x, trainer_planes y);
+void OP(depthwise_backward)(const real *weight, trainer_planes x, trainer_planes dy, trainer_planes dx,
+                            real *dweight);
+void OP(gate_forward)(const real *weight, trainer_planes x, trainer_planes y, real *scratch);
+void OP(gate_backward)(const real *weight, trainer_planes x, trainer_planes dy, trainer_planes y,
+                       trainer_planes dx, real *dweight, real *scratch);
+
 /* Lays out [rows][columns] with row pitch `pitch` (or, transposed, its transpose) in tiles. */
 void trainer_pack(const real *weight, size_t row_step, size_t column_step, int rows, int columns,
                   real *tiles);

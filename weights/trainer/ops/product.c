@@ -5,7 +5,7 @@
 
 enum {
     PRODUCT_BLOCK = 512, ///< pixels for which a dense product runs over all rows
-    DOTS_BLOCK = 512,   ///< pixels over which dots are summed in registers
+    DOTS_BLOCK = 512,    ///< pixels over which dots are summed in registers
     DOTS_ROWS = VECTOR_BYTES == 64 ? 4 : 2,
     DOTS_COLUMNS = VECTOR_BYTES == 64 ? 6 : 4,
     ALIVE_COLUMNS = 8,
@@ -110,8 +110,8 @@ INLINE void sparse_tile(const trainer_matrix *matrix, int row, const real *x, co
         store_at(y, v, part, sum[v]);
 }
 
-static void sparse_row(const trainer_matrix *matrix, int row, const real *x, const ptrdiff_t *offset,
-                       const real *add, real *y, size_t pixels) {
+void OP(product_row)(const trainer_matrix *matrix, int row, const real *x, const ptrdiff_t *offset,
+                     const real *add, real *y, size_t pixels) {
     size_t p = 0;
     for (; p + SPARSE_VECTORS * LANES <= pixels; p += SPARSE_VECTORS * LANES)
         sparse_tile(matrix, row, x + p, offset, add ? add + p : NULL, y + p, SPARSE_VECTORS, 0);
@@ -139,8 +139,9 @@ void OP(product)(const trainer_matrix *matrix, const real *x, const ptrdiff_t *o
     block = block ? block : SPARSE_VECTORS * LANES;
     for (; p < pixels; p += block)
         for (int row = 0; row < matrix->rows; row++)
-            sparse_row(matrix, row, x + p, offset, add ? add + (size_t)row * add_pitch + p : NULL,
-                       y + (size_t)row * y_pitch + p, pixels - p < block ? pixels - p : block);
+            OP(product_row)
+            (matrix, row, x + p, offset, add ? add + (size_t)row * add_pitch + p : NULL,
+             y + (size_t)row * y_pitch + p, pixels - p < block ? pixels - p : block);
 }
 
 INLINE void dots_step(const real *a, size_t a_pitch, const real *x, const ptrdiff_t *offset, int part,
@@ -240,22 +241,33 @@ INLINE void alive_group(const real *a, const real *x, const ptrdiff_t *offset, c
         out[source[k]] += totals[k];
 }
 
+/* Up to DOTS_BLOCK pixels of one row. */
+static void alive_row(const trainer_matrix *matrix, int row, const real *a, const real *x,
+                      const ptrdiff_t *offset, int pixels, real *out) {
+    uint32_t e = matrix->start[row], end = matrix->start[row + 1];
+    const uint32_t *column = matrix->column, *source = matrix->source;
+    for (; e + ALIVE_COLUMNS <= end; e += ALIVE_COLUMNS)
+        alive_group(a, x, offset, column + e, source + e, pixels, out, ALIVE_COLUMNS);
+    for (; e + 3 <= end; e += 3)
+        alive_group(a, x, offset, column + e, source + e, pixels, out, 3);
+    if (e + 2 == end)
+        alive_group(a, x, offset, column + e, source + e, pixels, out, 2);
+    else if (e < end)
+        alive_group(a, x, offset, column + e, source + e, pixels, out, 1);
+}
+
+void OP(dots_alive_row)(const trainer_matrix *matrix, int row, const real *a, const real *x,
+                        const ptrdiff_t *offset, size_t pixels, real *out) {
+    for (size_t p = 0; p < pixels; p += DOTS_BLOCK)
+        alive_row(matrix, row, a + p, x + p, offset, pixels - p < DOTS_BLOCK ? (int)(pixels - p) : DOTS_BLOCK,
+                  out);
+}
+
 void OP(dots_alive)(const trainer_matrix *matrix, const real *a, size_t a_pitch, const real *x,
                     const ptrdiff_t *offset, size_t pixels, real *out) {
-    for (size_t p = 0; p < pixels; p += DOTS_BLOCK, a += DOTS_BLOCK, x += DOTS_BLOCK) {
+    for (size_t p = 0; p < pixels; p += DOTS_BLOCK) {
         int count = pixels - p < DOTS_BLOCK ? (int)(pixels - p) : DOTS_BLOCK;
-        for (int row = 0; row < matrix->rows; row++) {
-            const real *left = a + (size_t)row * a_pitch;
-            uint32_t e = matrix->start[row], end = matrix->start[row + 1];
-            for (; e + ALIVE_COLUMNS <= end; e += ALIVE_COLUMNS)
-                alive_group(left, x, offset, matrix->column + e, matrix->source + e, count, out,
-                            ALIVE_COLUMNS);
-            for (; e + 3 <= end; e += 3)
-                alive_group(left, x, offset, matrix->column + e, matrix->source + e, count, out, 3);
-            if (e + 2 == end)
-                alive_group(left, x, offset, matrix->column + e, matrix->source + e, count, out, 2);
-            else if (e < end)
-                alive_group(left, x, offset, matrix->column + e, matrix->source + e, count, out, 1);
-        }
+        for (int row = 0; row < matrix->rows; row++)
+            alive_row(matrix, row, a + (size_t)row * a_pitch + p, x + p, offset, count, out);
     }
 }

@@ -5,15 +5,15 @@
 #define DECLARE_TEXT2(x) #x
 #define DECLARE_TEXT(x) DECLARE_TEXT2(x)
 
-void OP(conv_forward)(const trainer_conv *, trainer_planes, const trainer_planes *, trainer_planes, real *);
-void OP(conv_backward_input)(const trainer_conv *, trainer_planes, const trainer_planes *, trainer_planes,
-                             real *);
-void OP(conv_backward_weight)(const trainer_conv *, trainer_planes, trainer_planes, real *, real *);
-void OP(depthwise_forward)(const real *, trainer_planes, trainer_planes);
-void OP(depthwise_backward)(const real *, trainer_planes, trainer_planes, trainer_planes, real *);
-void OP(gate_forward)(const real *, trainer_planes, trainer_planes, real *);
-void OP(gate_backward)(const real *, trainer_planes, trainer_planes, trainer_planes, trainer_planes, real *,
-                       real *);
+void OP(conv_depthwise_forward)(const trainer_conv *, const real *, trainer_planes, trainer_planes,
+                                trainer_planes, real *);
+void OP(conv_gate_forward)(const trainer_conv *, const real *, trainer_planes, trainer_planes, trainer_planes,
+                           real *);
+void OP(conv_depthwise_backward)(const trainer_conv *, const real *, trainer_planes, trainer_planes,
+                                 trainer_planes, trainer_planes, real *, real *, real *);
+void OP(conv_gate_conv_backward)(const trainer_conv *, const real *, const trainer_conv *, trainer_planes,
+                                 trainer_planes, trainer_planes, trainer_planes, trainer_planes,
+                                 trainer_planes, real *, real *, real *, real *);
 void OP(norm_forward)(const real *, const real *, trainer_planes, trainer_planes);
 void OP(norm_backward)(const real *, trainer_planes, trainer_planes, trainer_planes, real *, real *, real *);
 void OP(attention_forward)(const real *, int, trainer_planes, real *, trainer_planes, real *);
@@ -37,6 +37,10 @@ const trainer_ops OP(ops) = {
     .depthwise_backward = OP(depthwise_backward),
     .gate_forward = OP(gate_forward),
     .gate_backward = OP(gate_backward),
+    .conv_depthwise_forward = OP(conv_depthwise_forward),
+    .conv_gate_forward = OP(conv_gate_forward),
+    .conv_depthwise_backward = OP(conv_depthwise_backward),
+    .conv_gate_conv_backward = OP(conv_gate_conv_backward),
     .norm_forward = OP(norm_forward),
     .norm_backward = OP(norm_backward),
     .attention_forward = OP(attention_forward),
