@@ -41,10 +41,11 @@ typedef struct trainer_recipe {
     double
         least_gain; ///< a round has learned if its loss ends this share below the identity's; may be negative
 
-    char data_folder[512], test_folder[512]; ///< test_folder "": no evaluation
-    trainer_data_options data;               ///< its folder points to data_folder once checked
-    int threads;                             ///< 0: as many as the process may run on
-    int group;                               ///< samples that a thread runs at once
+    char data_folder[512],
+        test_folder[512];      ///< that hold train/, that is test/; test_folder "": no evaluation
+    trainer_data_options data; ///< its folder points to data_folder once checked
+    int threads;               ///< 0: as many as the process may run on
+    int group;                 ///< samples that a thread runs at once
     double checkpoint_minutes;
     int log_steps;
     int evaluate_images; ///< of each test set; 0: all
