@@ -192,6 +192,18 @@ static void a_loss_that_is_no_number_names_its_batch(void **state) {
     mirl_graph_free(graph);
 }
 
+static void a_checkpoint_of_another_network_is_refused(void **state) {
+    (void)state;
+    char path[512];
+    mirl_error error;
+    trainer_recipe other = recipe_with("prompt_sizes = 16 8 4\n");
+    assert_int_equal(run_in(&other, "poisoned", true, path, &error), TRAINER_REFUSED);
+    assert_non_null(strstr(error.message, "it holds a network of"));
+    trainer_recipe same_count = recipe_with("ffn = 2.661\n");
+    assert_int_equal(run_in(&same_count, "none", true, path, &error), TRAINER_REFUSED);
+    assert_non_null(strstr(error.message, "is of another network"));
+}
+
 static void a_full_disk_leaves_the_checkpoint_before(void **state) {
     (void)state;
     char path[512], warning[256], *text = NULL;
@@ -255,6 +267,7 @@ int main(void) {
         cmocka_unit_test_setup(resets_are_what_they_say, make_origins),
         cmocka_unit_test(a_round_that_does_not_learn_ends_the_run),
         cmocka_unit_test(a_loss_that_is_no_number_names_its_batch),
+        cmocka_unit_test(a_checkpoint_of_another_network_is_refused),
         cmocka_unit_test(a_full_disk_leaves_the_checkpoint_before),
         cmocka_unit_test(recipes_print_what_they_read),
     };

@@ -191,7 +191,6 @@ static void copy_state(const mirl_map *map, const header *head, trainer_state *s
     state->finished = head->finished;
 }
 
-/* state NULL: only the recipe. */
 static mirl_status read_file(const char *path, trainer_state *state, char **recipe, mirl_error *error) {
     mirl_map map;
     header head;
@@ -200,13 +199,13 @@ static mirl_status read_file(const char *path, trainer_state *state, char **reci
     if (status)
         return status;
     status = check_header(&map, &head, error);
-    if (!status && state && head.parameters != state->parameters)
+    if (!status && head.parameters != state->parameters)
         status =
             mirl_fail(error, MIRL_ERROR_FORMAT, "it holds a network of %zu parameters, the recipe's has %zu",
                       (size_t)head.parameters, state->parameters);
     if (!status && !(*recipe = copy_recipe(&map, &head)))
         status = mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory to read it");
-    if (!status && state)
+    if (!status)
         copy_state(&map, &head, state);
     mirl_map_close(&map);
     return status;
@@ -230,9 +229,4 @@ mirl_status trainer_checkpoint_read(const char *folder, trainer_state *state, ch
     if (first.status == MIRL_ERROR_FILE && second.status == MIRL_ERROR_FILE)
         return mirl_fail(error, MIRL_ERROR_FILE, "there is no checkpoint in '%.300s'", folder);
     return mirl_fail(error, MIRL_ERROR_FORMAT, "%.250s cannot be used: %.200s", path, first.message);
-}
-
-char *trainer_checkpoint_recipe(const char *folder, mirl_error *error) {
-    char warning[1024], *recipe = NULL;
-    return trainer_checkpoint_read(folder, NULL, &recipe, warning, sizeof warning, error) ? NULL : recipe;
 }

@@ -5,6 +5,7 @@
 #include "trainer/runlog.h"
 #include "trainer/team.h"
 #include "trainer/winner.h"
+#include "weights/config.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -355,6 +356,24 @@ static trainer_ending train(run *run, mirl_error *error) {
 
 /* ---- Beginning and end ------------------------------------------------------------------------------- */
 
+/* A checkpoint's recipe must be of the same network; everything else may have changed. */
+static mirl_status check_network(const run *run, const char *text, mirl_error *error) {
+    trainer_recipe recipe = trainer_recipe_default();
+    mirl_status status = trainer_recipe_parse(&recipe, text, "checkpoint", error);
+    if (status)
+        return status;
+    char *theirs = mirl_config_print(&recipe.config), *ours = mirl_config_print(&run->recipe->config);
+    if (!theirs || !ours)
+        status = mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory to compare the recipe");
+    else if (strcmp(theirs, ours) != 0)
+        status = mirl_fail(error, MIRL_ERROR_ARGUMENT,
+                           "%.100s/checkpoint is of another network, %.200s; the recipe's must be the same",
+                           run->options->folder, theirs);
+    free(theirs);
+    free(ours);
+    return status;
+}
+
 static mirl_status start_state(run *run, mirl_error *error) {
     trainer_state *state = &run->state;
     char warning[1024] = "", *text = NULL;
@@ -365,6 +384,8 @@ static mirl_status start_state(run *run, mirl_error *error) {
         return status;
     if (run->options->resume) {
         status = trainer_checkpoint_read(run->options->folder, state, &text, warning, sizeof warning, &inner);
+        if (!status)
+            status = check_network(run, text, &inner);
         free(text);
         if (status && status != MIRL_ERROR_FILE)
             return mirl_fail(error, status, "%s", inner.message);

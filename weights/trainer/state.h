@@ -44,7 +44,4 @@ mirl_status trainer_checkpoint_write(const char *folder, const trainer_state *st
 mirl_status trainer_checkpoint_read(const char *folder, trainer_state *state, char **recipe, char *warning,
                                     size_t warning_size, mirl_error *error);
 
-/** Only the recipe of the run in this folder, to be freed; NULL as above. */
-char *trainer_checkpoint_recipe(const char *folder, mirl_error *error);
-
 #endif
