@@ -46,7 +46,7 @@ typedef struct mirl_error {
 /** An opened weights file, unchangeable and safe to share between threads. */
 typedef struct mirl_model mirl_model;
 
-/** Opens a weights file (safetensors, see core/README.md) and prepares it for restoring.
+/** Opens a weights file (safetensors, see core/weights/FORMAT.md) and prepares it for restoring.
  * Returns NULL on failure (MIRL_ERROR_FILE, _FORMAT or _MEMORY). Free with mirl_model_close(). */
 MIRL_API mirl_model *mirl_model_open(const char *path, mirl_error *error);
 
