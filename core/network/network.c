@@ -37,6 +37,13 @@ static size_t map_floats(const mirl_map *map) {
     return mirl_map_slabs(map) * map->slab_stride;
 }
 
+/* Memory for a map. Strips read a column to either side of the image and fill up vectors, so a map stands
+ * apart from what other threads may be writing. */
+static float *take_map(mirl_arena *arena, size_t floats) {
+    float *piece = mirl_arena_take(arena, floats + 3 * MIRL_PAD);
+    return piece ? piece + MIRL_PAD : NULL;
+}
+
 static void raise(mirl_needs *needs, mirl_needs other) {
     needs->scratch = other.scratch > needs->scratch ? other.scratch : needs->scratch;
     needs->shared = other.shared > needs->shared ? other.shared : needs->shared;
@@ -76,18 +83,18 @@ static void lay_out(mirl_network *network, mirl_arena *arena, size_t width, size
 
     network->image = map_of(3, width, height, height);
     network->correction = network->image;
-    network->image.data = mirl_arena_take(arena, map_floats(&network->image));
-    network->correction.data = mirl_arena_take(arena, map_floats(&network->correction));
+    network->image.data = take_map(arena, map_floats(&network->image));
+    network->correction.data = take_map(arena, map_floats(&network->correction));
     for (int i = 0; i < 4; i++) {
         size_t w = width >> i, h = height >> i, slab_rows = SLAB_PIXELS / w;
         slab_rows = slab_rows < 1 ? 1 : slab_rows > h ? h : slab_rows;
         network->level[i] = map_of(most(widest[i], joined[i]), w, h, slab_rows);
-        network->level[i].data = mirl_arena_take(arena, map_floats(&network->level[i]));
+        network->level[i].data = take_map(arena, map_floats(&network->level[i]));
         network->other[i] = map_of(widest[i], w, h, slab_rows);
         if (other < map_floats(&network->other[i]))
             other = map_floats(&network->other[i]);
     }
-    float *data = mirl_arena_take(arena, other);
+    float *data = take_map(arena, other);
     for (int i = 0; i < 4; i++)
         network->other[i].data = data;
     mirl_needs needs = needs_of(network);
