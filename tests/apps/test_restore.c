@@ -108,6 +108,24 @@ static void colours_alpha_and_depth_are_kept(void **state) {
     }
 }
 
+/* Every 8-bit format must hold the same rounded samples: ImageMagick's PNG writer cuts what it is given. */
+static void eight_bits_are_rounded(void **state) {
+    (void)state;
+    static const char *const names[] = {"cut.png", "cut.ppm", "cut.bmp"};
+    picture_write(picture_make(37, 21, "RGB", 1), "rounded.tif", 8);
+    succeed(program("restore rounded.tif -o exact.tif"));
+    Image *exact = picture_read("exact.tif");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        succeed(program("restore rounded.tif -o %s", names[i]));
+        Image *image = picture_read(names[i]);
+        assert_true(picture_difference(exact, image, 'R') == 0);
+        assert_true(picture_difference(exact, image, 'G') == 0);
+        assert_true(picture_difference(exact, image, 'B') == 0);
+        DestroyImageList(image);
+    }
+    DestroyImageList(exact);
+}
+
 static void grey_stays_grey(void **state) {
     (void)state;
     picture_write(picture_make(40, 24, "I", 1), "grey.jpg", 8);
@@ -552,6 +570,7 @@ static void cancelling_leaves_whole_files_only(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(colours_alpha_and_depth_are_kept),
+        cmocka_unit_test(eight_bits_are_rounded),
         cmocka_unit_test(grey_stays_grey),
         cmocka_unit_test(floats_keep_their_range),
         cmocka_unit_test(other_colour_spaces_come_back),

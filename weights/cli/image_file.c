@@ -360,6 +360,8 @@ mirl_status image_file_write(image_file *file, FILE *to, const char *format, int
         choose_storage(file->frames[i].image);
         SetImageProgressMonitor(file->frames[i].image, go_on, file);
         done = colours_decode(file->frames[i].image, &file->frames[i].was, format, exception);
+        if (done && file->frames[i].image->depth == 8) /* the PNG writer would cut, not round */
+            done = magick_round_to_depth(file->frames[i].image, 8, exception);
     }
     snprintf(name, sizeof name, "%s:image", format);
     if (!done || !WriteImages(info, file->images, name, exception) || (file->stop && file->stop()))
