@@ -108,19 +108,19 @@ static void colours_alpha_and_depth_are_kept(void **state) {
     }
 }
 
-/* Every 8-bit format must hold the same rounded samples: ImageMagick's PNG writer cuts what it is given. */
+/* 8 bits must hold what 16 bits do, rounded: ImageMagick's writers cut. */
 static void eight_bits_are_rounded(void **state) {
     (void)state;
-    static const char *const names[] = {"cut.png", "cut.ppm", "cut.bmp"};
-    picture_write(picture_make(37, 21, "RGB", 1), "rounded.tif", 8);
-    succeed(program("restore rounded.tif -o exact.tif"));
-    Image *exact = picture_read("exact.tif");
+    static const char *const names[] = {"cut.png", "cut.ppm", "cut.tif"};
+    picture_write(picture_make(37, 21, "RGB", 1), "eight.png", 8);
+    picture_write(picture_read("eight.png"), "sixteen.png", 16);
+    succeed(program("restore sixteen.png -o exact.png"));
+    Image *exact = picture_read("exact.png");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        succeed(program("restore rounded.tif -o %s", names[i]));
+        succeed(program("restore eight.png -o %s", names[i]));
         Image *image = picture_read(names[i]);
-        assert_true(picture_difference(exact, image, 'R') == 0);
-        assert_true(picture_difference(exact, image, 'G') == 0);
-        assert_true(picture_difference(exact, image, 'B') == 0);
+        for (const char *channel = "RGB"; *channel; channel++)
+            assert_true(picture_difference(exact, image, *channel) < 0.51 / 255);
         DestroyImageList(image);
     }
     DestroyImageList(exact);

@@ -8,6 +8,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -313,11 +314,26 @@ mirl_status image_file_export(image_file *file, int index, mirl_image *image, mi
     return status;
 }
 
+/* ImageMagick's writers of 8 bits cut what lies between two levels, so that a mean error of half a level
+ * would stay. Samples outside 0..1 are left: formats that hold them hold floats. */
+static void round_to_8_bits(const mirl_image *image) {
+    for (size_t y = 0; y < image->height; y++)
+        for (size_t x = 0; x < image->width; x++)
+            for (int c = 0; c < image->channels; c++) {
+                float *sample = image->data + (ptrdiff_t)x * image->pixel_stride +
+                                (ptrdiff_t)y * image->row_stride + c * image->channel_stride;
+                if (*sample >= 0 && *sample <= 1)
+                    *sample = roundf(*sample * 255) / 255;
+            }
+}
+
 mirl_status image_file_import(image_file *file, int index, const mirl_image *image, mirl_error *error) {
     image_frame *frame = &file->frames[index];
     ExceptionInfo *exception = AcquireExceptionInfo();
     mirl_status status = MIRL_OK;
 
+    if (frame->image->depth <= 8)
+        round_to_8_bits(image);
     if (!SetImageSamples(frame->image, image, exception))
         status = fail(file, "restored", exception, error);
     DestroyExceptionInfo(exception);
@@ -360,8 +376,6 @@ mirl_status image_file_write(image_file *file, FILE *to, const char *format, int
         choose_storage(file->frames[i].image);
         SetImageProgressMonitor(file->frames[i].image, go_on, file);
         done = colours_decode(file->frames[i].image, &file->frames[i].was, format, exception);
-        if (done && file->frames[i].image->depth == 8) /* the PNG writer would cut, not round */
-            done = magick_round_to_depth(file->frames[i].image, 8, exception);
     }
     snprintf(name, sizeof name, "%s:image", format);
     if (!done || !WriteImages(info, file->images, name, exception) || (file->stop && file->stop()))

@@ -42,7 +42,7 @@ mirl_status image_format_check(const char *format, int frames, mirl_error *error
  * Whoever calls frees image->data. Frame by frame: export, restore, import. Their order does not matter.*/
 mirl_status image_file_export(image_file *file, int frame, mirl_image *image, mirl_error *error);
 
-/** Puts the colours of a frame back. `image` is as exported. */
+/** Puts the colours of a frame back. `image` is as exported; its samples are rounded for frames of 8 bits. */
 mirl_status image_file_import(image_file *file, int frame, const mirl_image *image, mirl_error *error);
 
 /** Writes all frames, which have all been exported; once. Their colours are what the input's were, if such a

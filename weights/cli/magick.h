@@ -41,10 +41,6 @@ static inline bool magick_set_profile(Image *image, const char *name, StringInfo
                                       ExceptionInfo *exception) {
     return SetImageProfile(image, name, profile, exception);
 }
-
-static inline bool magick_round_to_depth(Image *image, size_t depth, ExceptionInfo *exception) {
-    return SetImageDepth(image, depth, exception);
-}
 #else
 #include <magick/MagickCore.h>
 
@@ -64,10 +60,6 @@ static inline bool magick_label_colorspace(Image *image, ColorspaceType colorspa
 
 static inline bool magick_to_profile(Image *image, const void *icc, size_t size, ExceptionInfo *exception) {
     return magick_take_exception(image, ProfileImage(image, "icc", icc, size, MagickTrue), exception);
-}
-
-static inline bool magick_round_to_depth(Image *image, size_t depth, ExceptionInfo *exception) {
-    return magick_take_exception(image, SetImageDepth(image, depth), exception);
 }
 
 /* What the frames themselves remember is wrong with them. */
