@@ -71,7 +71,7 @@ void OP(conv_gate_forward)(const trainer_conv *conv, const real *weight, trainer
     for (int c = 0; c < y.channels; c++) {
         for (int row = c; row < between.channels; row += y.channels)
             OP(product_row)
-            (&conv->forward, row, x.data, offset, NULL, between.data + (size_t)row * between.pitch, pixels);
+        (&conv->forward, row, x.data, offset, NULL, between.data + (size_t)row * between.pitch, pixels);
         OP(gate_channel)(weight, between, c, y.data + (size_t)c * y.pitch, rest);
     }
 }
@@ -98,6 +98,6 @@ void OP(conv_gate_conv_backward)(const trainer_conv *in, const real *weight, con
         OP(dots_alive_row)(&out->backward, c, hidden.data, dy.data, offset_dy, pixels, dout);
         for (int row = c; row < between.channels; row += hidden.channels)
             OP(dots_alive_row)
-            (&in->forward, row, dbetween.data + (size_t)row * dbetween.pitch, x.data, offset, pixels, din);
+        (&in->forward, row, dbetween.data + (size_t)row * dbetween.pitch, x.data, offset, pixels, din);
     }
 }

@@ -143,5 +143,5 @@ void OP(gate_backward)(const real *weight, trainer_planes x, trainer_planes dy, 
                        trainer_planes dx, real *dweight, real *scratch) {
     for (int c = 0; c < y.channels; c++)
         OP(gate_channel_backward)
-        (weight, x, c, dy.data + (size_t)c * dy.pitch, y.data + (size_t)c * y.pitch, dx, dweight, scratch);
+    (weight, x, c, dy.data + (size_t)c * dy.pitch, y.data + (size_t)c * y.pitch, dx, dweight, scratch);
 }

@@ -140,8 +140,8 @@ void OP(product)(const trainer_matrix *matrix, const real *x, const ptrdiff_t *o
     for (; p < pixels; p += block)
         for (int row = 0; row < matrix->rows; row++)
             OP(product_row)
-            (matrix, row, x + p, offset, add ? add + (size_t)row * add_pitch + p : NULL,
-             y + (size_t)row * y_pitch + p, pixels - p < block ? pixels - p : block);
+    (matrix, row, x + p, offset, add ? add + (size_t)row * add_pitch + p : NULL,
+     y + (size_t)row * y_pitch + p, pixels - p < block ? pixels - p : block);
 }
 
 INLINE void dots_step(const real *a, size_t a_pitch, const real *x, const ptrdiff_t *offset, int part,
