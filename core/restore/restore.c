@@ -44,7 +44,7 @@ static mirl_status check_images(const mirl_image *in, const mirl_image *out, mir
                          in->channels);
     if (in->width != out->width || in->height != out->height || in->channels != out->channels)
         return mirl_fail(error, MIRL_ERROR_ARGUMENT, "input and output must have the same size and channels");
-    return check_size(in->width, in->height, error);
+    return MIRL_OK;
 }
 
 /* ---- Pixels ------------------------------------------------------------------------------------------ */
@@ -182,6 +182,18 @@ static mirl_status run_job(struct job *job, const mirl_model *model, const mirl_
     return status;
 }
 
+/* What mirl_restore() and mirl_plan() begin with. */
+static mirl_status plan_tiles(mirl_tiles *tiles, const mirl_model *model, size_t width, size_t height,
+                              const mirl_options *options, mirl_error *error) {
+    mirl_status status = check_size(width, height, error);
+    if (!status)
+        status = check_options(options, error);
+    if (!status)
+        status =
+            mirl_tiles_plan(tiles, model, width, height, options, mirl_team_threads(options->threads), error);
+    return status;
+}
+
 mirl_status mirl_restore(const mirl_model *model, const mirl_image *in, const mirl_image *out,
                          const mirl_options *options, mirl_error *error) {
     const mirl_options defaults = mirl_options_default();
@@ -190,10 +202,7 @@ mirl_status mirl_restore(const mirl_model *model, const mirl_image *in, const mi
     options = options ? options : &defaults;
     mirl_status status = check_images(in, out, error);
     if (!status)
-        status = check_options(options, error);
-    if (!status)
-        status = mirl_tiles_plan(&tiles, model, in->width, in->height, options,
-                                 mirl_team_threads(options->threads), error);
+        status = plan_tiles(&tiles, model, in->width, in->height, options, error);
     if (status)
         return status;
     struct job job = {.in = in, .out = out, .strength = options->strength, .tiles = &tiles};
@@ -205,13 +214,7 @@ mirl_status mirl_plan(const mirl_model *model, size_t width, size_t height, cons
     const mirl_options defaults = mirl_options_default();
     mirl_tiles tiles;
 
-    options = options ? options : &defaults;
-    mirl_status status = check_size(width, height, error);
-    if (!status)
-        status = check_options(options, error);
-    if (!status)
-        status = mirl_tiles_plan(&tiles, model, width, height, options, mirl_team_threads(options->threads),
-                                 error);
+    mirl_status status = plan_tiles(&tiles, model, width, height, options ? options : &defaults, error);
     if (status)
         return status;
     *info = (mirl_plan_info){
