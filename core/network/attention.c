@@ -11,8 +11,6 @@
 
 #include "network/stages.h"
 
-enum { PIECE = 256 }; /* pixels of a unit in step 3 */
-
 struct attention {
     const mirl_run *run;
     const mirl_block *block;
@@ -21,7 +19,6 @@ struct attention {
     int size;          /* channels a head */
     size_t map_pitch;  /* floats in a row of a head's map */
     size_t sums_count; /* floats that one unit of step 1 leaves */
-    size_t pieces;     /* a slab's, in step 3 */
     bool folded;
     float *sums;       /* [units][heads * size * map_pitch products, 2c squares] */
     float *maps;       /* [heads][size][map_pitch] */
@@ -37,7 +34,6 @@ static struct attention describe(const mirl_model *model, const mirl_block *bloc
         .walk = mirl_walk_plan(x->width, x->height, 3 * c),
         .size = size,
         .map_pitch = mirl_pitch((size_t)size),
-        .pieces = (x->slab_rows * x->width + PIECE - 1) / PIECE,
     };
     size_t maps = (size_t)c * a.map_pitch;
     a.sums_count = maps + 2 * (size_t)c;
@@ -95,7 +91,6 @@ static void look_at_unit(void *context, size_t unit, int thread) {
     mirl_arena arena = mirl_run_scratch(a->run, thread);
     struct strip_scratch s = strip_scratch(a, a->run, &arena);
     mirl_region region = mirl_walk_region(&a->walk, unit);
-    mirl_map v = *a->y;
 
     mirl_window_begin(&s.window, &region, s.transposed);
     for (size_t done = 0, rows; done < region.rows; done += rows) {
@@ -104,10 +99,10 @@ static void look_at_unit(void *context, size_t unit, int thread) {
         mirl_window_advance(&s.window, y, rows);
         for (size_t i = 0; i < 3 * (size_t)c; i++) {
             mirl_window_depthwise(&s.window, i, s.qkv + i * s.qkv_pitch);
-            mirl_map_prefetch(&v, region.x, y, region.columns, rows, i, 3 * (size_t)c, true);
+            mirl_map_prefetch(a->y, region.x, y, region.columns, rows, i, 3 * (size_t)c, true);
         }
         add_products(a, &s, rows * region.columns, a->sums + unit * a->sums_count, done == 0);
-        mirl_map_scatter(&v, region.x, y, region.columns, rows, s.qkv + 2 * (size_t)c * s.qkv_pitch,
+        mirl_map_scatter(a->y, region.x, y, region.columns, rows, s.qkv + 2 * (size_t)c * s.qkv_pitch,
                          s.qkv_pitch);
     }
 }
@@ -168,13 +163,12 @@ static void project_unit(void *context, size_t unit, int thread) {
     const struct attention *a = context;
     const mirl_model *model = a->run->model;
     const int c = a->block->channels, size = a->size;
-    const size_t slab = unit / a->pieces, at = unit % a->pieces * PIECE;
-    const size_t slab_pixels = a->x->slab_rows * a->x->width;
-    const size_t pixels = slab_pixels - at < PIECE ? slab_pixels - at : PIECE, pitch = mirl_pitch(PIECE);
+    const mirl_piece piece = mirl_map_piece(a->x, unit);
+    const size_t pixels = piece.pixels, pitch = mirl_pitch(MIRL_PIECE);
     mirl_arena arena = mirl_run_scratch(a->run, thread);
     float *mixed = mirl_arena_take(&arena, pitch * (size_t)c);
-    const float *x = a->x->data + slab * a->x->slab_stride + at;
-    float *y = a->y->data + slab * a->y->slab_stride + at; /* v, until the last product */
+    const float *x = mirl_map_piece_data(a->x, piece);
+    float *y = mirl_map_piece_data(a->y, piece); /* v, until the last product */
 
     if (a->folded) {
         for (int i = 0; i < c; i++)
@@ -205,8 +199,7 @@ bool mirl_attention(const mirl_run *run, const mirl_block *block, const mirl_map
     a.y = y;
     return mirl_team_run(run->team, mirl_walk_units(&a.walk), run->share * pixels * look, look_at_unit, &a) &&
            mirl_team_run(run->team, (size_t)block->heads, 0, make_map, &a) &&
-           mirl_team_run(run->team, mirl_map_slabs(x) * a.pieces, run->share * pixels * project, project_unit,
-                         &a);
+           mirl_team_run(run->team, mirl_map_pieces(x), run->share * pixels * project, project_unit, &a);
 }
 
 mirl_needs mirl_attention_needs(const mirl_model *model, const mirl_block *block, const mirl_map *x) {
@@ -214,6 +207,6 @@ mirl_needs mirl_attention_needs(const mirl_model *model, const mirl_block *block
     mirl_arena shared = {0}, strip = {0}, projection = {0};
     struct attention a = describe(model, block, x, &shared);
     strip_scratch(&a, &run, &strip);
-    mirl_arena_take(&projection, mirl_pitch(PIECE) * (size_t)block->channels);
+    mirl_arena_take(&projection, mirl_pitch(MIRL_PIECE) * (size_t)block->channels);
     return (mirl_needs){strip.used > projection.used ? strip.used : projection.used, shared.used};
 }

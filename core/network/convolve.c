@@ -5,46 +5,35 @@
 
 /* ---- 1x1 --------------------------------------------------------------------------------------------- */
 
-enum { PIECE = 256 }; /* pixels of a unit */
-
 struct convolve1 {
     const mirl_run *run;
     const mirl_matrix *matrix;
     const mirl_map *in, *out;
-    size_t pieces; /* a slab's */
 };
 
 static void convolve1_unit(void *context, size_t unit, int thread) {
     const struct convolve1 *conv = context;
     const mirl_map *in = conv->in, *out = conv->out;
-    const size_t slab = unit / conv->pieces, at = unit % conv->pieces * PIECE;
-    const size_t slab_pixels = in->slab_rows * in->width, pitch = mirl_pitch(PIECE);
-    const size_t pixels = slab_pixels - at < PIECE ? slab_pixels - at : PIECE;
+    const mirl_piece piece = mirl_map_piece(in, unit);
+    const size_t pitch = mirl_pitch(MIRL_PIECE);
+    const float *source = mirl_map_piece_data(in, piece);
     mirl_arena arena = mirl_run_scratch(conv->run, thread);
     float *copy = mirl_arena_take(&arena, pitch * (size_t)in->channels);
 
     for (int c = 0; c < in->channels; c++)
-        memcpy(copy + (size_t)c * pitch, in->data + slab * in->slab_stride + (size_t)c * in->pitch + at,
-               pixels * sizeof *copy);
-    mirl_matrix_product(conv->run->model->kernels, conv->matrix, copy, pitch,
-                        out->data + slab * out->slab_stride + at, out->pitch, pixels, NULL, 0);
+        memcpy(copy + (size_t)c * pitch, source + (size_t)c * in->pitch, piece.pixels * sizeof *copy);
+    mirl_matrix_product(conv->run->model->kernels, conv->matrix, copy, pitch, mirl_map_piece_data(out, piece),
+                        out->pitch, piece.pixels, NULL, 0);
 }
 
 bool mirl_convolve1(const mirl_run *run, int layer, const mirl_map *in, const mirl_map *out) {
-    struct convolve1 conv = {
-        .run = run,
-        .matrix = &run->model->matrices[layer],
-        .in = in,
-        .out = out,
-        .pieces = (in->slab_rows * in->width + PIECE - 1) / PIECE,
-    };
+    struct convolve1 conv = {run, &run->model->matrices[layer], in, out};
     double cost = mirl_matrix_cost(conv.matrix) * (double)in->width * (double)in->height;
-    return mirl_team_run(run->team, mirl_map_slabs(in) * conv.pieces, run->share * cost, convolve1_unit,
-                         &conv);
+    return mirl_team_run(run->team, mirl_map_pieces(in), run->share * cost, convolve1_unit, &conv);
 }
 
 mirl_needs mirl_convolve1_needs(const mirl_map *in) {
-    return (mirl_needs){mirl_pitch(PIECE) * (size_t)in->channels, 0};
+    return (mirl_needs){mirl_pitch(MIRL_PIECE) * (size_t)in->channels, 0};
 }
 
 /* ---- 3x3 --------------------------------------------------------------------------------------------- */

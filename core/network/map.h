@@ -36,6 +36,36 @@ static inline mirl_map mirl_map_channels(mirl_map map, int first, int channels) 
     return map;
 }
 
+/** What a stage that looks at single pixels takes at a time: a run of a slab's pixels. */
+typedef struct mirl_piece {
+    size_t slab, at; ///< which slab, and the first pixel in each of its channels
+    size_t pixels;   ///< 1..MIRL_PIECE
+} mirl_piece;
+
+enum { MIRL_PIECE = 256 };
+
+static inline size_t mirl_map_slab_pieces(const mirl_map *map) {
+    return (map->slab_rows * map->width + MIRL_PIECE - 1) / MIRL_PIECE;
+}
+
+/** Pieces that a map has. Rows that its last slab does not use count as well. */
+static inline size_t mirl_map_pieces(const mirl_map *map) {
+    return mirl_map_slabs(map) * mirl_map_slab_pieces(map);
+}
+
+static inline mirl_piece mirl_map_piece(const mirl_map *map, size_t number) {
+    size_t pieces = mirl_map_slab_pieces(map);
+    mirl_piece piece = {number / pieces, number % pieces * MIRL_PIECE, MIRL_PIECE};
+    size_t left = map->slab_rows * map->width - piece.at;
+    piece.pixels = left < MIRL_PIECE ? left : MIRL_PIECE;
+    return piece;
+}
+
+/** A piece's pixels in the first channel; other channels follow map->pitch apart. */
+static inline float *mirl_map_piece_data(const mirl_map *map, mirl_piece piece) {
+    return map->data + piece.slab * map->slab_stride + piece.at;
+}
+
 /** Asks for share `part` of `parts` of the memory of a rectangle inside the map, ahead of its use; `write`:
  * to be written. Strips take memory in many short pieces, which the processor does not foresee. */
 static inline void mirl_map_prefetch(const mirl_map *map, size_t x, size_t y, size_t columns, size_t rows,

@@ -99,7 +99,8 @@ mirl_window mirl_window_create(mirl_arena *arena, const mirl_run *run, const mir
                                const mirl_map *map, int norm_weight, int norm_bias, int matrix,
                                int depthwise);
 
-/** Goes to the top of a region: takes in the row above it and its first row. `spare`: room for two rows. */
+/** Goes to the top of a region: takes in the row above it and its first row. `spare`: room for a
+ * row of the region. */
 void mirl_window_begin(mirl_window *window, const mirl_region *region, float *spare);
 
 /** Computes what the strip of image rows y..y+rows-1 needs beside what has come in. */
