@@ -19,12 +19,13 @@
 #include "trainer/rounds.h"
 #include "weights/weights.h"
 
-static char *folder;
+static char *folder, data_folder[512];
 static char said[1 << 14]; ///< all sentences of the last run
 
 static int enter(void **state) {
     (void)state;
     folder = scene_folder();
+    snprintf(data_folder, sizeof data_folder, "%s/data", folder);
     for (int i = 0; i < 3; i++) {
         char path[64];
         snprintf(path, sizeof path, "data/train/denoise/own/%d.png", i);
@@ -46,10 +47,10 @@ static trainer_recipe recipe_with(const char *more) {
     assert_int_equal(trainer_recipe_read(&recipe, MIRL_SOURCE_DIR "/weights/recipes/tiny.recipe", &error),
                      MIRL_OK);
     assert_int_equal(trainer_recipe_parse(&recipe, more, "test", &error), MIRL_OK);
-    snprintf(recipe.data_folder, sizeof recipe.data_folder, "%s/data", folder);
+    memcpy(recipe.data_folder, data_folder, sizeof data_folder);
     recipe.threads = 2;
     assert_int_equal(trainer_recipe_check(&recipe, &error), MIRL_OK);
-    recipe.data.folder = recipe.data_folder;
+    recipe.data.folder = data_folder; // the checked one points into this copy
     return recipe;
 }
 
@@ -143,6 +144,42 @@ static int make_origins(void **state) {
         recipe_with("rounds = 1\nfirst_round = 1 steps\nround = 1 steps\nlast_round = 1 steps\nwarmup = 0.5\n"
                     "weight_decay = 0\n");
     return run_in(&recipe, "rewound-origin", false, path, &error) != TRAINER_COMPLETE;
+}
+
+static volatile sig_atomic_t stop;
+
+static void stop_after_two_steps(const trainer_progress *progress, void *user) {
+    (void)user;
+    stop = progress->step >= 1; // seen by the step that comes next
+}
+
+/* A recipe may be given a later rewind point until it is reached. */
+static void a_rewind_point_can_be_put_off(void **state) {
+    (void)state;
+    static const char text[] = "reset = rewind=%d\nrounds = 1\nfirst_round = 5 steps\nlast_round = 2 steps\n"
+                               "warmup = 1\n";
+    char early_text[160], late_text[160], path[512], straight_path[512];
+    mirl_error error;
+    mirl_graph *graph;
+    snprintf(early_text, sizeof early_text, text, 1);
+    snprintf(late_text, sizeof late_text, text, 3);
+    trainer_recipe early = recipe_with(early_text), late = recipe_with(late_text);
+    trainer_run_options options = {
+        .recipe = &early, .folder = path, .stop = &stop, .progress = stop_after_two_steps};
+    snprintf(path, sizeof path, "%s/put-off", folder);
+    mkdir(path, 0777);
+    assert_int_equal(trainer_run(&options, &error), TRAINER_STOPPED);
+    assert_int_equal(run_in(&late, "put-off", true, path, &error), TRAINER_COMPLETE);
+    assert_int_equal(run_in(&late, "straight", false, straight_path, &error), TRAINER_COMPLETE);
+
+    float *put_off = read_weights(path, "round-1.safetensors", &graph);
+    size_t bytes = graph->parameters * sizeof *put_off;
+    mirl_graph_free(graph);
+    float *straight = read_weights(straight_path, "round-1.safetensors", &graph);
+    assert_memory_equal(put_off, straight, bytes);
+    free(put_off);
+    free(straight);
+    mirl_graph_free(graph);
 }
 
 static void a_round_that_does_not_learn_ends_the_run(void **state) {
@@ -265,6 +302,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_rate_is_the_published_one),
         cmocka_unit_test_setup(resets_are_what_they_say, make_origins),
+        cmocka_unit_test(a_rewind_point_can_be_put_off),
         cmocka_unit_test(a_round_that_does_not_learn_ends_the_run),
         cmocka_unit_test(a_loss_that_is_no_number_names_its_batch),
         cmocka_unit_test(a_checkpoint_of_another_network_is_refused),

@@ -172,8 +172,7 @@ static mirl_status train_step(run *run, mirl_error *error) {
                       state->round > 0 ? state->mask : NULL);
     count_step(run, shared[SHARED_LOSS], shared[SHARED_IDENTITY], shared[SHARED_ELAPSED]);
     run->stop = shared[SHARED_STOP] > 0;
-    if (recipe->reset == TRAINER_RESET_REWIND && !state->origin_taken &&
-        state->total_step == (uint64_t)recipe->rewind) {
+    if (recipe->reset == TRAINER_RESET_REWIND && state->total_step == (uint64_t)recipe->rewind) {
         memcpy(state->origin, state->values, state->parameters * sizeof *state->origin);
         state->origin_taken = true;
     }
@@ -374,6 +373,15 @@ static mirl_status check_network(const run *run, const char *text, mirl_error *e
     return status;
 }
 
+/* The recipe may name another origin than that of the run before. */
+static void check_origin(run *run) {
+    trainer_state *state = &run->state;
+    if (run->recipe->reset == TRAINER_RESET_PUBLISHED && state->origin_taken)
+        trainer_network_initial(run->network, run->recipe->data.seed, state->origin);
+    if (run->recipe->reset == TRAINER_RESET_PUBLISHED || state->total_step < (uint64_t)run->recipe->rewind)
+        state->origin_taken = false;
+}
+
 static mirl_status start_state(run *run, mirl_error *error) {
     trainer_state *state = &run->state;
     char warning[1024] = "", *text = NULL;
@@ -392,6 +400,7 @@ static mirl_status start_state(run *run, mirl_error *error) {
         if (warning[0])
             say(run, "%s", warning);
         if (!status) {
+            check_origin(run);
             say(run, "going on in round %d after step %" PRIu64, state->round, state->step);
             return trainer_network_structure(run->network, state->round ? state->mask : NULL, error);
         }
