@@ -124,6 +124,7 @@ static void pack_backward(const trainer_conv *conv, const real *weight) {
 }
 
 void trainer_conv_values(trainer_conv *conv, const real *weight) {
+    conv->weight = weight;
     if (conv->sparse) {
         gather(&conv->forward, weight);
         gather(&conv->backward, weight);

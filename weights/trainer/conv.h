@@ -25,6 +25,7 @@ typedef struct trainer_matrix {
 typedef struct trainer_conv {
     int out, in, side; ///< side 1 or 3
     bool sparse;
+    const real *weight;      ///< the layer's tensor, as last given to trainer_conv_values()
     trainer_matrix forward;  ///< [out][in * side * side], as the weight tensor
     trainer_matrix backward; ///< [in][out * side * side]
 } trainer_conv;
@@ -35,7 +36,7 @@ typedef struct trainer_conv {
 mirl_status trainer_conv_structure(trainer_conv *conv, int out, int in, int side, const uint8_t *mask,
                                    double densest, mirl_error *error);
 
-/** Takes the values from the layer's tensor [out][in][side][side]. */
+/** Takes the values from the layer's tensor [out][in][side][side], which must stay. */
 void trainer_conv_values(trainer_conv *conv, const real *weight);
 
 void trainer_conv_free(trainer_conv *conv);

@@ -55,6 +55,11 @@ mirl_status trainer_network_structure(trainer_network *network, const uint8_t *m
         const mirl_layer *layer = &network->graph->layers[i];
         if (!is_convolution(layer))
             continue;
+        if (network->ops->memory) { // a device multiplies by the tensors themselves
+            network->convs[i] =
+                (trainer_conv){.out = layer->shape[0], .in = layer->shape[1], .side = layer->shape[2]};
+            continue;
+        }
         mirl_status status =
             trainer_conv_structure(&network->convs[i], layer->shape[0], layer->shape[1], layer->shape[2],
                                    mask ? mask + network->at[i] : NULL, DENSEST_SPARSE, error);
@@ -65,6 +70,10 @@ mirl_status trainer_network_structure(trainer_network *network, const uint8_t *m
 }
 
 void trainer_network_values(trainer_network *network, const real *values) {
+    for (int i = 0; i < network->graph->layer_count; i++)
+        network->convs[i].weight = values + network->at[i];
+    if (network->ops->memory)
+        return;
 #pragma omp parallel for schedule(dynamic, 8)
     for (int i = 0; i < network->graph->layer_count; i++)
         if (is_convolution(&network->graph->layers[i]))

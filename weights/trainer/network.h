@@ -23,7 +23,8 @@ void trainer_network_free(trainer_network *network);
 /** Chooses sparse or dense products for each layer after the masks (NULL: all alive). */
 mirl_status trainer_network_structure(trainer_network *network, const uint8_t *mask, mirl_error *error);
 
-/** Prepares the convolutions with new values, on all OpenMP threads. Masked values must be zero. */
+/** Prepares the convolutions with new values, on all OpenMP threads. Masked values must be zero. The values
+ * live in the operations' memory and must stay. */
 void trainer_network_values(trainer_network *network, const real *values);
 
 /** PyTorch's default initial values (network.md), from our own generator. */
@@ -44,6 +45,11 @@ size_t trainer_pass_bytes(const trainer_network *network, int most, int h, int w
  * Returns these samples' part of the loss. Thread-safe for different passes and gradients. */
 double trainer_pass_run(trainer_pass *pass, const real *values, int n, const float *degraded,
                         const float *clean, size_t total, real *gradient);
+
+/** The same where everything, *sum too, lives in the operations' memory (ops.h): adds the sum of the absolute
+ * errors to *sum. */
+void trainer_pass_gradients(trainer_pass *pass, const real *values, int n, const float *degraded,
+                            const float *clean, size_t total, real *gradient, double *sum);
 
 /** Forward only: restored [n][3][h][w]. */
 void trainer_pass_restore(trainer_pass *pass, const real *values, int n, const float *degraded,

@@ -11,6 +11,8 @@
 #define MIRL_TRAINER_OPS_H
 
 #include "conv.h"
+#include "memory.h"
+#include "network/graph.h"
 #include "planes.h"
 
 /** One prompt: sizes and parameters, network.md. */
@@ -29,6 +31,14 @@ typedef struct trainer_adamw {
 
 typedef struct trainer_ops {
     const char *name;
+    const trainer_memory *memory; ///< where all that the operations are given lives; NULL: the host's
+    /** Values of scratch for any operation of the graph on n x h x w images; NULL: those of
+     * trainer_scratch_size(). */
+    size_t (*scratch)(const mirl_graph *graph, int n, int h, int w);
+
+    /* y = images [n][channels][h][w], and back */
+    void (*pack)(const float *images, trainer_planes y);
+    void (*unpack)(trainer_planes x, float *images);
 
     /* y[out] = add + conv(x[in]), add[out] or NULL for 0; add may be y. */
     void (*conv_forward)(const trainer_conv *conv, trainer_planes x, const trainer_planes *add,
@@ -93,8 +103,9 @@ typedef struct trainer_ops {
                             trainer_planes dpicture, trainer_planes dx, real *dparam, real *dlinear,
                             real *dbias, real *scratch);
 
-    /* the sum of |y - target| over all values; dy = sign(y - target) * scale */
-    double (*loss)(trainer_planes y, trainer_planes target, real scale, trainer_planes dy);
+    /* *sum += |y - target| over all values; dy = sign(y - target) * scale */
+    void (*loss)(trainer_planes y, trainer_planes target, real scale, trainer_planes dy, double *sum,
+                 real *scratch);
 
     /* One step; gradients and the new values are multiplied by the mask. All pointers stand at the first of
      * `count` values; mask NULL: all alive. */

@@ -145,6 +145,8 @@ static size_t work_values(const trainer_pass *pass) {
 static size_t scratch_values(const trainer_pass *pass) {
     const mirl_graph *graph = pass->network->graph;
     size_t most = 0;
+    if (pass->network->ops->scratch)
+        return pass->network->ops->scratch(graph, pass->n, pass->h, pass->w);
     for (int i = 0; i < graph->layer_count; i++) {
         const mirl_layer *layer = &graph->layers[i];
         size_t prompt = layer->kind == MIRL_PROMPT_PARAM ? layer->count / (size_t)layer->shape[1] : 0;
@@ -191,8 +193,11 @@ size_t trainer_pass_bytes(const trainer_network *network, int most, int h, int w
     return values * sizeof(real);
 }
 
-/* In large pages, where the system has them: a product walks through hundreds of planes side by side. */
-static void *allocate_large(size_t bytes) {
+/* On the host in large pages, where the system has them: a product walks through hundreds of planes side by
+ * side. */
+static void *allocate_large(const trainer_memory *memory_of, size_t bytes) {
+    if (memory_of)
+        return memory_of->allocate(bytes);
     size_t page = (size_t)2 << 20, rounded = (bytes + page - 1) / page * page;
     void *memory = aligned_alloc(page, rounded);
 #ifdef MADV_HUGEPAGE
@@ -212,7 +217,7 @@ trainer_pass *trainer_pass_create(const trainer_network *network, int most, int 
     }
     if (pass && pass->blocks) {
         values = (plan(pass, most, NULL) + 15) / 16 * 16;
-        pass->memory = allocate_large(values * sizeof(real));
+        pass->memory = allocate_large(network->ops->memory, values * sizeof(real));
     }
     if (!pass || !pass->memory) {
         mirl_fail(error, MIRL_ERROR_MEMORY,
@@ -228,7 +233,10 @@ trainer_pass *trainer_pass_create(const trainer_network *network, int most, int 
 void trainer_pass_free(trainer_pass *pass) {
     if (!pass)
         return;
-    free(pass->memory);
+    if (pass->network->ops->memory)
+        pass->network->ops->memory->release(pass->memory);
+    else
+        free(pass->memory);
     free(pass->blocks);
     free(pass);
 }
@@ -371,49 +379,34 @@ static void backward(trainer_pass *pass) {
 
 /* ---- A run ------------------------------------------------------------------------------------------- */
 
-/* [n][3][h][w] to [3][n][h * w] */
-static void to_planes(const float *images, trainer_planes planes) {
-    size_t pixels = (size_t)planes.h * (size_t)planes.w;
-    for (int i = 0; i < planes.n; i++)
-        for (int c = 0; c < planes.channels; c++) {
-            real *to = planes.data + (size_t)c * planes.pitch + (size_t)i * pixels;
-            for (size_t p = 0; p < pixels; p++)
-                to[p] = *images++;
-        }
-}
-
-static void from_planes(trainer_planes planes, float *images) {
-    size_t pixels = (size_t)planes.h * (size_t)planes.w;
-    for (int i = 0; i < planes.n; i++)
-        for (int c = 0; c < planes.channels; c++) {
-            const real *from = planes.data + (size_t)c * planes.pitch + (size_t)i * pixels;
-            for (size_t p = 0; p < pixels; p++)
-                *images++ = (float)from[p];
-        }
-}
-
 static void run_forward(trainer_pass *pass, const real *values, int n, const float *degraded) {
     if (n != pass->n)
         plan(pass, n, pass->memory);
     pass->values = values;
-    to_planes(degraded, pass->image);
+    pass->network->ops->pack(degraded, pass->image);
     forward(pass);
+}
+
+void trainer_pass_gradients(trainer_pass *pass, const real *values, int n, const float *degraded,
+                            const float *clean, size_t total, real *gradient, double *sum) {
+    const trainer_ops *ops = pass->network->ops;
+
+    run_forward(pass, values, n, degraded);
+    pass->gradient = gradient;
+    ops->pack(clean, pass->target);
+    ops->loss(pass->result, pass->target, 1 / (real)total, pass->dresult, sum, pass->scratch);
+    backward(pass);
 }
 
 double trainer_pass_run(trainer_pass *pass, const real *values, int n, const float *degraded,
                         const float *clean, size_t total, real *gradient) {
-    double sum;
-
-    run_forward(pass, values, n, degraded);
-    pass->gradient = gradient;
-    to_planes(clean, pass->target);
-    sum = pass->network->ops->loss(pass->result, pass->target, 1 / (real)total, pass->dresult);
-    backward(pass);
+    double sum = 0;
+    trainer_pass_gradients(pass, values, n, degraded, clean, total, gradient, &sum);
     return sum / (double)total;
 }
 
 void trainer_pass_restore(trainer_pass *pass, const real *values, int n, const float *degraded,
                           float *restored) {
     run_forward(pass, values, n, degraded);
-    from_planes(pass->result, restored);
+    pass->network->ops->unpack(pass->result, restored);
 }

@@ -1,4 +1,4 @@
-/* What touches each value once: pixel-shuffle and its inverse, the loss, AdamW's step.
+/* What touches each value once: images in and out, pixel-shuffle and its inverse, the loss, AdamW's step.
  */
 #include "trainer/ops/internal.h"
 
@@ -31,19 +31,40 @@ void OP(unshuffle)(trainer_planes x, trainer_planes y) {
     }
 }
 
-double OP(loss)(trainer_planes y, trainer_planes target, real scale, trainer_planes dy) {
+/* [n][channels][h][w] to [channels][n][h * w] */
+void OP(pack)(const float *images, trainer_planes y) {
+    size_t pixels = (size_t)y.h * (size_t)y.w;
+    for (int i = 0; i < y.n; i++)
+        for (int c = 0; c < y.channels; c++) {
+            real *to = y.data + (size_t)c * y.pitch + (size_t)i * pixels;
+            for (size_t p = 0; p < pixels; p++)
+                to[p] = *images++;
+        }
+}
+
+void OP(unpack)(trainer_planes x, float *images) {
+    size_t pixels = (size_t)x.h * (size_t)x.w;
+    for (int i = 0; i < x.n; i++)
+        for (int c = 0; c < x.channels; c++) {
+            const real *from = x.data + (size_t)c * x.pitch + (size_t)i * pixels;
+            for (size_t p = 0; p < pixels; p++)
+                *images++ = (float)from[p];
+        }
+}
+
+void OP(loss)(trainer_planes y, trainer_planes target, real scale, trainer_planes dy, double *sum,
+              real *scratch) {
     size_t pixels = trainer_pixels(&y);
-    double sum = 0;
+    (void)scratch;
     for (int c = 0; c < y.channels; c++) {
         const real *from = y.data + (size_t)c * y.pitch, *goal = target.data + (size_t)c * target.pitch;
         real *to = dy.data + (size_t)c * dy.pitch;
         for (size_t p = 0; p < pixels; p++) {
             real d = from[p] - goal[p];
-            sum += fabs(d);
+            *sum += fabs(d);
             to[p] = d > 0 ? scale : d < 0 ? -scale : 0;
         }
     }
-    return sum;
 }
 
 void OP(adamw)(const trainer_adamw *step, size_t count, real *restrict value, const real *restrict gradient,

@@ -24,12 +24,16 @@ void OP(unshuffle)(trainer_planes, trainer_planes);
 void OP(prompt_forward)(const trainer_prompt *, trainer_planes, real *, real *, trainer_planes, real *);
 void OP(prompt_backward)(const trainer_prompt *, const real *, const real *, trainer_planes, trainer_planes,
                          real *, real *, real *, real *);
-double OP(loss)(trainer_planes, trainer_planes, real, trainer_planes);
+void OP(pack)(const float *, trainer_planes);
+void OP(unpack)(trainer_planes, float *);
+void OP(loss)(trainer_planes, trainer_planes, real, trainer_planes, double *, real *);
 void OP(adamw)(const trainer_adamw *, size_t, real *, const real *, real *, real *, const uint8_t *);
 
 extern const trainer_ops OP(ops);
 const trainer_ops OP(ops) = {
     .name = DECLARE_TEXT(TRAINER_ISA),
+    .pack = OP(pack),
+    .unpack = OP(unpack),
     .conv_forward = OP(conv_forward),
     .conv_backward_input = OP(conv_backward_input),
     .conv_backward_weight = OP(conv_backward_weight),
