@@ -1,8 +1,9 @@
 #include "trainer/ops.h"
 
+#include <math.h>
 #include <string.h>
 
-extern const trainer_ops trainer_ops_baseline;
+extern const trainer_ops trainer_ops_baseline, trainer_ops_twin, trainer_ops_twin_reversed;
 #if defined(__x86_64__)
 extern const trainer_ops trainer_ops_avx2, trainer_ops_avx512;
 #endif
@@ -17,7 +18,26 @@ const trainer_ops *trainer_ops_get(const char *name) {
         __builtin_cpu_supports("fma"))
         return &trainer_ops_avx2;
 #endif
+    if (name && strcmp(name, "twin") == 0)
+        return &trainer_ops_twin;
+    if (name && strcmp(name, "twin-reversed") == 0)
+        return &trainer_ops_twin_reversed;
     return !name || strcmp(name, "baseline") == 0 ? &trainer_ops_baseline : NULL;
+}
+
+trainer_adamw_factors trainer_adamw_factors_of(const trainer_adamw *step) {
+    const double correction1 = 1 - pow(step->beta1, (double)step->step);
+    const double correction2 = 1 - pow(step->beta2, (double)step->step);
+    return (trainer_adamw_factors){
+        .keep = (real)(1 - step->rate * step->decay),
+        .rate = (real)(step->rate / correction1),
+        .root = (real)(1 / sqrt(correction2)),
+        .epsilon = (real)step->epsilon,
+        .beta1 = (real)step->beta1,
+        .beta2 = (real)step->beta2,
+        .rest1 = (real)(1 - step->beta1),
+        .rest2 = (real)(1 - step->beta2),
+    };
 }
 
 size_t trainer_scratch_size(int channels, int n, int h, int w, size_t prompt) {

@@ -15,6 +15,9 @@
 #include "network/graph.h"
 #include "planes.h"
 
+/** What a device's matrix products round their factors to; sums and all else are float32. */
+typedef enum trainer_precision { TRAINER_FLOAT32, TRAINER_TF32, TRAINER_BF16 } trainer_precision;
+
 /** One prompt: sizes and parameters, network.md. */
 typedef struct trainer_prompt {
     int features, channels, size, length;
@@ -28,6 +31,14 @@ typedef struct trainer_adamw {
     double rate, beta1, beta2, epsilon, decay;
     uint64_t step; ///< 1 for the first
 } trainer_adamw;
+
+/** What the step multiplies by: value = (value * keep - rate * m / (sqrt(v) * root + epsilon)) with
+ * m = beta1 * m + rest1 * g, v = beta2 * v + rest2 * g * g. */
+typedef struct trainer_adamw_factors {
+    real keep, rate, root, epsilon, beta1, beta2, rest1, rest2;
+} trainer_adamw_factors;
+
+trainer_adamw_factors trainer_adamw_factors_of(const trainer_adamw *step);
 
 typedef struct trainer_ops {
     const char *name;
@@ -54,7 +65,7 @@ typedef struct trainer_ops {
     void (*depthwise_forward)(const real *weight, trainer_planes x, trainer_planes y);
     /* dx may not be dy */
     void (*depthwise_backward)(const real *weight, trainer_planes x, trainer_planes dy, trainer_planes dx,
-                               real *dweight);
+                               real *dweight, real *scratch);
 
     /* (a, b) = depthwise(x[2c], weight[2c][3][3]); y[c] = gelu(a) * b */
     void (*gate_forward)(const real *weight, trainer_planes x, trainer_planes y, real *scratch);
@@ -109,12 +120,12 @@ typedef struct trainer_ops {
 
     /* One step; gradients and the new values are multiplied by the mask. All pointers stand at the first of
      * `count` values; mask NULL: all alive. */
-    void (*adamw)(const trainer_adamw *step, size_t count, real *value, const real *gradient, real *moment1,
-                  real *moment2, const uint8_t *mask);
+    void (*adamw)(const trainer_adamw_factors *step, size_t count, real *value, const real *gradient,
+                  real *moment1, real *moment2, const uint8_t *mask);
 } trainer_ops;
 
-/** The fastest table that this processor can run, or the one of that name ("avx512", "avx2", "baseline"),
- * NULL if there is none such. */
+/** The fastest table that this processor can run, or the one of that name ("avx512", "avx2", "baseline";
+ * "twin" and "twin-reversed": a device's kernels in plain C, device/kernel.h), NULL if there is none such. */
 const trainer_ops *trainer_ops_get(const char *name);
 
 /** Values of scratch that any operation needs on up to `channels` channels (3x3 convolutions: in + out) of

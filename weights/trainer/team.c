@@ -112,6 +112,7 @@ static void sum_threads(trainer_team *team, size_t first, size_t count) {
 void trainer_team_step(trainer_team *team, const trainer_adamw *adamw, float *values, float *moment1,
                        float *moment2, const uint8_t *mask) {
     size_t count = team->network->parameters;
+    trainer_adamw_factors factors = trainer_adamw_factors_of(adamw);
 
 #pragma omp parallel for num_threads(team->threads)
     for (size_t first = 0; first < count; first += CHUNK)
@@ -120,7 +121,7 @@ void trainer_team_step(trainer_team *team, const trainer_adamw *adamw, float *va
 #pragma omp parallel for num_threads(team->threads)
     for (size_t first = 0; first < count; first += CHUNK) {
         float *gradient = team->gradients[0] + first;
-        team->network->ops->adamw(adamw, count - first < CHUNK ? count - first : CHUNK, values + first,
+        team->network->ops->adamw(&factors, count - first < CHUNK ? count - first : CHUNK, values + first,
                                   gradient, moment1 + first, moment2 + first, mask ? mask + first : NULL);
     }
     trainer_team_values(team, values);

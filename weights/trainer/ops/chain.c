@@ -40,7 +40,7 @@ void OP(conv_depthwise_backward)(const trainer_conv *conv, const real *weight, t
     size_t image = (size_t)x.h * (size_t)x.w, pixels = trainer_pixels(&x);
 
     if (!conv->sparse) {
-        OP(depthwise_backward)(weight, between, dy, dbetween, dweight);
+        OP(depthwise_backward)(weight, between, dy, dbetween, dweight, scratch);
         OP(conv_backward_weight)(conv, x, dbetween, dconv, scratch);
         return;
     }

@@ -135,7 +135,8 @@ void OP(depthwise_forward)(const real *weight, trainer_planes x, trainer_planes 
 }
 
 void OP(depthwise_backward)(const real *weight, trainer_planes x, trainer_planes dy, trainer_planes dx,
-                            real *dweight) {
+                            real *dweight, real *scratch) {
+    (void)scratch;
     size_t image = (size_t)x.h * (size_t)x.w;
     for (int c = 0; c < x.channels; c++)
         for (int i = 0; i < x.n; i++) {

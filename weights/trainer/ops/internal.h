@@ -133,7 +133,7 @@ void OP(conv_backward_weight)(const trainer_conv *conv, trainer_planes x, traine
                               real *scratch);
 void OP(depthwise_forward)(const real *weight, trainer_planes x, trainer_planes y);
 void OP(depthwise_backward)(const real *weight, trainer_planes x, trainer_planes dy, trainer_planes dx,
-                            real *dweight);
+                            real *dweight, real *scratch);
 void OP(gate_forward)(const real *weight, trainer_planes x, trainer_planes y, real *scratch);
 void OP(gate_backward)(const real *weight, trainer_planes x, trainer_planes dy, trainer_planes y,
                        trainer_planes dx, real *dweight, real *scratch);

@@ -67,20 +67,16 @@ void OP(loss)(trainer_planes y, trainer_planes target, real scale, trainer_plane
     }
 }
 
-void OP(adamw)(const trainer_adamw *step, size_t count, real *restrict value, const real *restrict gradient,
-               real *restrict moment1, real *restrict moment2, const uint8_t *restrict mask) {
-    const double correction1 = 1 - pow(step->beta1, (double)step->step);
-    const double correction2 = 1 - pow(step->beta2, (double)step->step);
-    const real keep = (real)(1 - step->rate * step->decay), rate = (real)(step->rate / correction1);
-    const real root = (real)(1 / sqrt(correction2)), epsilon = (real)step->epsilon;
-    const real beta1 = (real)step->beta1, beta2 = (real)step->beta2;
-    const real rest1 = (real)(1 - step->beta1), rest2 = (real)(1 - step->beta2);
+void OP(adamw)(const trainer_adamw_factors *step, size_t count, real *restrict value,
+               const real *restrict gradient, real *restrict moment1, real *restrict moment2,
+               const uint8_t *restrict mask) {
+    const trainer_adamw_factors f = *step;
 
     for (size_t i = 0; i < count; i++) {
         real alive = mask ? (real)mask[i] : 1, g = gradient[i] * alive;
-        real m = beta1 * moment1[i] + rest1 * g, s = beta2 * moment2[i] + rest2 * g * g;
+        real m = f.beta1 * moment1[i] + f.rest1 * g, s = f.beta2 * moment2[i] + f.rest2 * g * g;
         moment1[i] = m;
         moment2[i] = s;
-        value[i] = (value[i] * keep - rate * m / (sqrt(s) * root + epsilon)) * alive;
+        value[i] = (value[i] * f.keep - f.rate * m / (sqrt(s) * f.root + f.epsilon)) * alive;
     }
 }

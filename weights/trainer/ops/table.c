@@ -27,7 +27,7 @@ void OP(prompt_backward)(const trainer_prompt *, const real *, const real *, tra
 void OP(pack)(const float *, trainer_planes);
 void OP(unpack)(trainer_planes, float *);
 void OP(loss)(trainer_planes, trainer_planes, real, trainer_planes, double *, real *);
-void OP(adamw)(const trainer_adamw *, size_t, real *, const real *, real *, real *, const uint8_t *);
+void OP(adamw)(const trainer_adamw_factors *, size_t, real *, const real *, real *, real *, const uint8_t *);
 
 extern const trainer_ops OP(ops);
 const trainer_ops OP(ops) = {

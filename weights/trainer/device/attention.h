@@ -1,0 +1,259 @@
+/* Attention across channels: G = q^ k^T (q^, k^: rows divided by their norms), A = softmax(temperature G),
+ * y = A v. The products over pixels are cuBLAS's, all images of a head at once; what lies between them is
+ * small: d x d numbers for every head of every image, d = channels / heads.
+ *
+ * maps hold for each image, for each head: A [d][d], G [d][d], 1/norm of the rows of q [d] and of k [d].
+ */
+
+#define LEAST_NORM 1e-12
+
+/** The sizes of an attention. */
+typedef struct attention_shape {
+    uint32_t images, heads, d, pixels;
+    size_t kept; ///< values of one head in maps
+} attention_shape;
+
+static attention_shape shape_of(const trainer_planes *y, int heads) {
+    attention_shape shape;
+    shape.images = (uint32_t)y->n;
+    shape.heads = (uint32_t)heads;
+    shape.d = (uint32_t)(y->channels / heads);
+    shape.pixels = (uint32_t)(y->h * y->w);
+    shape.kept = 2 * (size_t)shape.d * shape.d + 2 * (size_t)shape.d;
+    return shape;
+}
+
+/* Block = (image * 2 + part) * channels + channel, part 0 for q and 1 for k. */
+KERNEL(norms_kernel, attention_shape shape, trainer_planes qkv, real *maps) {
+    SHARED(real, part, LANES);
+    FOR_LANES {
+        uint32_t channels = shape.heads * shape.d, row = BLOCK % (2 * channels);
+        const real *from = qkv.data + row * qkv.pitch + (size_t)(BLOCK / (2 * channels)) * shape.pixels;
+        real sum = 0;
+        for (uint32_t p = (uint32_t)lane; p < shape.pixels; p += LANES)
+            sum += from[p] * from[p];
+        part[lane] = sum;
+    }
+    sum_block(part);
+    FOR_LANES {
+        uint32_t channels = shape.heads * shape.d, row = BLOCK % (2 * channels),
+                 image = BLOCK / (2 * channels);
+        uint32_t head = row % channels / shape.d;
+        real norm = sqrt(part[0]);
+        if (lane == 0)
+            maps[(image * shape.heads + head) * shape.kept + 2 * (size_t)shape.d * shape.d +
+                 row / channels * shape.d + row % shape.d] =
+                1 / (norm > (real)LEAST_NORM ? norm : (real)LEAST_NORM);
+    }
+}
+
+/* From q k^T in place of G to G and A. Block = (image * heads + head) * d + row. */
+KERNEL(softmax_kernel, attention_shape shape, const real *temperature, real *maps) {
+    SHARED(real, part, LANES);
+    PRIVATE(real, highest);
+    FOR_LANES {
+        uint32_t row = BLOCK % shape.d, d = shape.d;
+        real *a = maps + BLOCK / d * shape.kept, *g = a + d * d, *scale_q = g + d * d, *scale_k = scale_q + d;
+        real factor = temperature[BLOCK / d % shape.heads];
+        real most = 0;
+        for (uint32_t j = (uint32_t)lane; j < d; j += LANES) {
+            real similar = g[row * d + j] * scale_q[row] * scale_k[j];
+            g[row * d + j] = similar;
+            a[row * d + j] = similar * factor;
+            most = j == (uint32_t)lane || similar * factor > most ? similar * factor : most;
+        }
+        part[lane] = (uint32_t)lane < d ? most : -(real)1e30;
+    }
+    largest_of_block(part);
+    FOR_LANES {
+        OWN(highest) = part[0];
+    }
+    BARRIER;
+    FOR_LANES {
+        uint32_t row = BLOCK % shape.d, d = shape.d;
+        real *a = maps + BLOCK / d * shape.kept + row * d, sum = 0;
+        for (uint32_t j = (uint32_t)lane; j < d; j += LANES) {
+            a[j] = exp(a[j] - OWN(highest));
+            sum += a[j];
+        }
+        part[lane] = sum;
+    }
+    sum_block(part);
+    FOR_LANES {
+        uint32_t row = BLOCK % shape.d, d = shape.d;
+        real *a = maps + BLOCK / d * shape.kept + row * d;
+        for (uint32_t j = (uint32_t)lane; j < d; j += LANES)
+            a[j] /= part[0];
+    }
+}
+
+/* The pixels of a head's rows of q (0), k (1) or v (2), or of y (0), in the first image. */
+static real *rows_of(const trainer_planes *planes, const attention_shape *shape, uint32_t part,
+                     uint32_t head) {
+    return planes->data + (size_t)((part * shape->heads + head) * shape->d) * planes->pitch;
+}
+
+/* small [d][d] of every image = left right^T, over pixels */
+static void correlate(const attention_shape *shape, const real *left, size_t left_pitch, const real *right,
+                      size_t right_pitch, real *small, size_t stride) {
+    product p = {0};
+    p.transpose_a = true;
+    p.m = p.n = (int)shape->d;
+    p.k = (int)shape->pixels;
+    p.a = right;
+    p.lda = right_pitch;
+    p.b = left;
+    p.ldb = left_pitch;
+    p.stride_a = p.stride_b = shape->pixels;
+    p.c = small;
+    p.ldc = shape->d;
+    p.stride_c = stride;
+    p.count = (int)shape->images;
+    multiply(p);
+}
+
+/* y = beta y + small x, or with the small matrix transposed */
+static void apply(const attention_shape *shape, const real *small, size_t stride, bool transposed,
+                  const real *x, size_t x_pitch, real beta, real *y, size_t y_pitch) {
+    product p = {0};
+    p.transpose_b = transposed;
+    p.m = (int)shape->pixels;
+    p.n = p.k = (int)shape->d;
+    p.a = x;
+    p.lda = x_pitch;
+    p.b = small;
+    p.ldb = shape->d;
+    p.stride_a = p.stride_c = shape->pixels;
+    p.stride_b = stride;
+    p.beta = beta;
+    p.c = y;
+    p.ldc = y_pitch;
+    p.count = (int)shape->images;
+    multiply(p);
+}
+
+static void device_attention_forward(const real *temperature, int heads, trainer_planes qkv, real *maps,
+                                     trainer_planes y, real *scratch) {
+    attention_shape shape = shape_of(&y, heads);
+    size_t square = (size_t)shape.d * shape.d, stride = shape.heads * shape.kept;
+    (void)scratch;
+    LAUNCH(norms_kernel, 2 * shape.images * shape.heads * shape.d, shape, qkv, maps);
+    for (uint32_t h = 0; h < shape.heads; h++)
+        correlate(&shape, rows_of(&qkv, &shape, 0, h), qkv.pitch, rows_of(&qkv, &shape, 1, h), qkv.pitch,
+                  maps + h * shape.kept + square, stride);
+    LAUNCH(softmax_kernel, shape.images * shape.heads * shape.d, shape, temperature, maps);
+    for (uint32_t h = 0; h < shape.heads; h++)
+        apply(&shape, maps + h * shape.kept, stride, false, rows_of(&qkv, &shape, 2, h), qkv.pitch, 0,
+              rows_of(&y, &shape, 0, h), y.pitch);
+}
+
+/* From dA (in d) to the gradient of G (again in d), through the softmax; what the norm of q takes away of dq,
+ * and the temperature's gradient of this row. Block = (image * heads + head) * d + row. */
+KERNEL(softmax_backward_kernel, attention_shape shape, const real *temperature, const real *maps, real *dg,
+       real *take_q, real *partial) {
+    SHARED(real, part, LANES);
+    PRIVATE(real, mean);
+    FOR_LANES {
+        uint32_t row = BLOCK % shape.d, d = shape.d;
+        const real *a = maps + BLOCK / d * shape.kept + row * d, *from = dg + (size_t)BLOCK * d;
+        real sum = 0;
+        for (uint32_t j = (uint32_t)lane; j < d; j += LANES)
+            sum += a[j] * from[j];
+        part[lane] = sum;
+    }
+    sum_block(part);
+    FOR_LANES {
+        OWN(mean) = part[0];
+    }
+    BARRIER;
+    FOR_LANES {
+        uint32_t row = BLOCK % shape.d, d = shape.d;
+        const real *a = maps + BLOCK / d * shape.kept + row * d, *g = a + d * d;
+        real *to = dg + (size_t)BLOCK * d, along = 0;
+        for (uint32_t j = (uint32_t)lane; j < d; j += LANES) {
+            real logit = a[j] * (to[j] - OWN(mean));
+            along += logit * g[j];
+            to[j] = logit * temperature[BLOCK / d % shape.heads];
+        }
+        part[lane] = along;
+    }
+    sum_block(part);
+    FOR_LANES {
+        uint32_t row = BLOCK % shape.d, d = shape.d, head = BLOCK / d % shape.heads;
+        uint32_t image = BLOCK / (d * shape.heads);
+        real scale = maps[BLOCK / d * shape.kept + 2 * (size_t)d * d + row];
+        if (lane == 0) {
+            // Rows whose norm was below the least keep all.
+            take_q[BLOCK] = scale < 1 / (real)LEAST_NORM ? -part[0] * temperature[head] * scale * scale : 0;
+            partial[(head * shape.images + image) * d + row] = part[0];
+        }
+    }
+}
+
+/* The same for k, along column `column` of d G; and dG times the scales, for the products. */
+KERNEL(columns_kernel, attention_shape shape, const real *maps, real *dg, real *take_k) {
+    SHARED(real, part, LANES);
+    FOR_LANES {
+        uint32_t column = BLOCK % shape.d, d = shape.d;
+        const real *g = maps + BLOCK / d * shape.kept + d * d, *scale_q = g + d * d, *scale_k = scale_q + d;
+        real *to = dg + (size_t)(BLOCK / d) * d * d, sum = 0;
+        for (uint32_t r = (uint32_t)lane; r < d; r += LANES) {
+            sum += to[r * d + column] * g[r * d + column];
+            to[r * d + column] *= scale_q[r] * scale_k[column];
+        }
+        part[lane] = sum;
+    }
+    sum_block(part);
+    FOR_LANES {
+        uint32_t column = BLOCK % shape.d, d = shape.d;
+        real scale = maps[BLOCK / d * shape.kept + 2 * (size_t)d * d + d + column];
+        if (lane == 0)
+            take_k[BLOCK] = scale < 1 / (real)LEAST_NORM ? -part[0] * scale * scale : 0;
+    }
+}
+
+/* dq = take_q q and dk = take_k k, to which the products are added. */
+KERNEL(take_kernel, attention_shape shape, trainer_planes qk, const real *take_q, const real *take_k,
+       trainer_planes dqk) {
+    FOR_LANES {
+        uint32_t channels = shape.heads * shape.d;
+        spot at = spot_of(BLOCK, lane, 2 * channels, shape.pixels);
+        const real *take = at.channel < channels ? take_q : take_k;
+        if (at.pixel < shape.pixels)
+            dqk.data[index_of(&dqk, at)] =
+                take[at.image * channels + at.channel % channels] * qk.data[index_of(&qk, at)];
+    }
+}
+
+static size_t attention_scratch(size_t n, size_t channels, size_t heads) {
+    size_t d = channels / heads;
+    return n * channels * d + 3 * n * channels;
+}
+
+static void device_attention_backward(const real *temperature, int heads, trainer_planes qkv,
+                                      const real *maps, trainer_planes dy, trainer_planes dqkv,
+                                      real *dtemperature, real *scratch) {
+    attention_shape shape = shape_of(&dy, heads);
+    size_t square = (size_t)shape.d * shape.d, stride = shape.heads * shape.kept;
+    uint32_t rows = shape.images * shape.heads * shape.d;
+    real *dg = scratch, *take_q = dg + rows * (size_t)shape.d, *take_k = take_q + rows,
+         *partial = take_k + rows;
+    trainer_planes qk = trainer_part(qkv, 0, 2 * dy.channels), dqk = trainer_part(dqkv, 0, 2 * dy.channels);
+
+    for (uint32_t h = 0; h < shape.heads; h++) {
+        correlate(&shape, rows_of(&dy, &shape, 0, h), dy.pitch, rows_of(&qkv, &shape, 2, h), qkv.pitch,
+                  dg + h * square, shape.heads * square);
+        apply(&shape, maps + h * shape.kept, stride, true, rows_of(&dy, &shape, 0, h), dy.pitch, 0,
+              rows_of(&dqkv, &shape, 2, h), dqkv.pitch);
+    }
+    LAUNCH(softmax_backward_kernel, rows, shape, temperature, maps, dg, take_q, partial);
+    LAUNCH(columns_kernel, rows, shape, maps, dg, take_k);
+    add_partials(partial, shape.heads, shape.images * shape.d, dtemperature);
+    LAUNCH(take_kernel, spot_blocks(&qk), shape, qk, take_q, take_k, dqk);
+    for (uint32_t h = 0; h < shape.heads; h++) {
+        apply(&shape, dg + h * square, shape.heads * square, false, rows_of(&qkv, &shape, 1, h), qkv.pitch, 1,
+              rows_of(&dqkv, &shape, 0, h), dqkv.pitch);
+        apply(&shape, dg + h * square, shape.heads * square, true, rows_of(&qkv, &shape, 0, h), qkv.pitch, 1,
+              rows_of(&dqkv, &shape, 1, h), dqkv.pitch);
+    }
+}

@@ -1,0 +1,148 @@
+/* 1x1 and 3x3 convolutions as matrix products. Planes are the columns of a matrix [pixels x channels] for
+ * cuBLAS, and a layer's tensor [out][in] that of a matrix [in x out]; so Y = X W^T reads (pixels x in) times
+ * (in x out). A 3x3 convolution is a 1x1 one of 9 times as many channels, its input's pixels and their
+ * neighbours (`patches`).
+ */
+
+/* Room for the 9 neighbours of every pixel of `channels` channels. */
+static trainer_planes patch_planes(trainer_planes x, real *memory) {
+    trainer_planes patches = x;
+    patches.data = memory;
+    patches.channels = 9 * x.channels;
+    patches.pitch = (trainer_pixels(&x) + 15) / 16 * 16;
+    return patches;
+}
+
+KERNEL(patches_kernel, trainer_planes x, trainer_planes patches) {
+    FOR_LANES {
+        uint32_t pixels = (uint32_t)(x.h * x.w);
+        spot at = spot_of(BLOCK, lane, (uint32_t)x.channels, pixels);
+        if (at.pixel >= pixels)
+            continue;
+        const real *image = x.data + index_of(&x, at) - at.pixel;
+        real *to = patches.data + 9 * at.channel * patches.pitch + (size_t)at.image * pixels + at.pixel;
+        int row = (int)at.pixel / x.w, column = (int)at.pixel % x.w;
+        for (int dy = -1; dy <= 1; dy++) {
+            row3 values = load_row3(image, row + dy, column, x.h, x.w);
+            to[0] = values.left;
+            to[patches.pitch] = values.centre;
+            to[2 * patches.pitch] = values.right;
+            to += 3 * patches.pitch;
+        }
+    }
+}
+
+/* [in][out][9] from [out][in][9], each kernel turned by half a turn */
+KERNEL(turn_kernel, const real *weight, uint32_t out, uint32_t in, real *turned) {
+    FOR_LANES {
+        uint32_t v = BLOCK * LANES + (uint32_t)lane, tap = v % 9, o = v / 9 % out, i = v / (9 * out);
+        if (i < in)
+            turned[v] = weight[(o * (size_t)in + i) * 9 + 8 - tap];
+    }
+}
+
+/* y[rows] = add + matrix x[columns], for a matrix as cuBLAS's second operand */
+static void multiply_planes(const real *matrix, bool transposed, trainer_planes x, const trainer_planes *add,
+                            trainer_planes y) {
+    product p = {0};
+    p.transpose_b = transposed;
+    p.m = (int)trainer_pixels(&x);
+    p.n = y.channels;
+    p.k = x.channels;
+    p.a = x.data;
+    p.lda = x.pitch;
+    p.b = matrix;
+    p.ldb = (size_t)(transposed ? y.channels : x.channels);
+    p.beta = add ? 1 : 0;
+    p.c = y.data;
+    p.ldc = y.pitch;
+    p.count = 1;
+    if (add && add->data != y.data)
+        copy_planes(*add, y);
+    multiply(p);
+}
+
+static trainer_planes make_patches(trainer_planes x, real *memory) {
+    trainer_planes patches = patch_planes(x, memory);
+    LAUNCH(patches_kernel, spot_blocks(&x), x, patches);
+    return patches;
+}
+
+static size_t convolution_scratch(size_t in, size_t out, size_t pixels) {
+    size_t channels = in > out ? in : out;
+    return 9 * channels * ((pixels + 15) / 16 * 16) + 9 * in * out + 16;
+}
+
+static void device_conv_forward(const trainer_conv *conv, trainer_planes x, const trainer_planes *add,
+                                trainer_planes y, real *scratch) {
+    if (conv->side == 3)
+        x = make_patches(x, scratch);
+    multiply_planes(conv->weight, false, x, add, y);
+}
+
+static void device_conv_backward_input(const trainer_conv *conv, trainer_planes dy, const trainer_planes *add,
+                                       trainer_planes dx, real *scratch) {
+    if (conv->side == 1) {
+        multiply_planes(conv->weight, true, dy, add, dx);
+        return;
+    }
+    real *turned = scratch;
+    size_t count = 9 * (size_t)conv->out * (size_t)conv->in;
+    LAUNCH(turn_kernel, blocks_of(count), conv->weight, (uint32_t)conv->out, (uint32_t)conv->in, turned);
+    multiply_planes(turned, false, make_patches(dy, scratch + (count + 15) / 16 * 16), add, dx);
+}
+
+/* dW^T [in x out] += X^T dY: all weights, also those that a mask holds at zero, whose gradients AdamW drops
+ */
+static void device_conv_backward_weight(const trainer_conv *conv, trainer_planes x, trainer_planes dy,
+                                        real *dweight, real *scratch) {
+    product p = {0};
+    if (conv->side == 3)
+        x = make_patches(x, scratch);
+    p.transpose_a = true;
+    p.m = x.channels;
+    p.n = dy.channels;
+    p.k = (int)trainer_pixels(&x);
+    p.a = x.data;
+    p.lda = x.pitch;
+    p.b = dy.data;
+    p.ldb = dy.pitch;
+    p.beta = 1;
+    p.c = dweight;
+    p.ldc = (size_t)x.channels;
+    p.count = 1;
+    multiply(p);
+}
+
+/* ---- Convolutions in a row ------------------------------------------------------------------------------
+ */
+
+static void device_conv_depthwise_forward(const trainer_conv *conv, const real *weight, trainer_planes x,
+                                          trainer_planes between, trainer_planes y, real *scratch) {
+    device_conv_forward(conv, x, NULL, between, scratch);
+    device_depthwise_forward(weight, between, y);
+}
+
+static void device_conv_gate_forward(const trainer_conv *conv, const real *weight, trainer_planes x,
+                                     trainer_planes between, trainer_planes y, real *scratch) {
+    device_conv_forward(conv, x, NULL, between, scratch);
+    device_gate_forward(weight, between, y, scratch);
+}
+
+static void device_conv_depthwise_backward(const trainer_conv *conv, const real *weight, trainer_planes x,
+                                           trainer_planes between, trainer_planes dy, trainer_planes dbetween,
+                                           real *dconv, real *dweight, real *scratch) {
+    device_depthwise_backward(weight, between, dy, dbetween, dweight, scratch);
+    device_conv_backward_weight(conv, x, dbetween, dconv, scratch);
+}
+
+static void device_conv_gate_conv_backward(const trainer_conv *in, const real *weight,
+                                           const trainer_conv *out, trainer_planes x, trainer_planes between,
+                                           trainer_planes dy, trainer_planes hidden, trainer_planes dhidden,
+                                           trainer_planes dbetween, real *din, real *dweight, real *dout,
+                                           real *scratch) {
+    device_conv_backward_input(out, dy, NULL, dhidden, scratch);
+    device_gate_backward(weight, between, dhidden, hidden, dbetween, dweight, scratch);
+    device_conv_backward_weight(out, hidden, dy, dout, scratch);
+    device_conv_backward_weight(in, x, dbetween, din, scratch);
+}

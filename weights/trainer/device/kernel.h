@@ -1,0 +1,173 @@
+/* How a kernel is written once and compiled twice: by nvcc for a GPU, and as plain C, the twin, which runs
+ * its lanes one after the other and so shows on any processor that every index is right.
+ *
+ *     KERNEL(name, parameters) { ... }       the work of one block, whose number is BLOCK
+ *     FOR_LANES { ... }                      what every lane of the block does; `lane` is 0..LANES-1;
+ *                                            `continue` leaves the lane
+ *     BARRIER;                               between phases in which lanes read what others wrote
+ *     SHARED(type, name, count);             of the block
+ *     PRIVATE(type, name); OWN(name)         a lane's own, from one phase to another
+ *     LAUNCH(name, blocks, arguments...);
+ *
+ * The twin is built a second time with lanes and blocks in reverse order: a result that depends on the order
+ * (a missing barrier, two lanes that write one value) differs there.
+ */
+#ifndef MIRL_TRAINER_DEVICE_KERNEL_H
+#define MIRL_TRAINER_DEVICE_KERNEL_H
+
+#include "trainer/ops.h"
+
+enum { LANES = 256, SPLITS = 64 }; ///< lanes of a block; partial sums of one value at most
+
+#ifdef __CUDACC__
+
+#include <math.h>
+
+#define DEVICE static __device__ __forceinline__
+#define KERNEL(name, ...) static __global__ void __launch_bounds__(LANES) name(__VA_ARGS__)
+#define LAUNCH(name, blocks, ...)                                                                            \
+    do {                                                                                                     \
+        name<<<(unsigned)(blocks), LANES, 0, cuda_stream>>>(__VA_ARGS__);                                    \
+        cuda_check(cudaGetLastError(), #name);                                                               \
+    } while (0)
+#define BLOCK ((uint32_t)blockIdx.x)
+#define FOR_LANES for ([[maybe_unused]] int lane = (int)threadIdx.x, lanes_left = 1; lanes_left; lanes_left = 0)
+#define BARRIER __syncthreads()
+#define SHARED(type, name, count) __shared__ type name[count]
+#define PRIVATE(type, name) type name
+#define PRIVATE_ARRAY(type, name, count) type name[count]
+#define OWN(name) name
+#define UNROLLED _Pragma("unroll")
+
+static cudaStream_t cuda_stream;
+static void cuda_check(cudaError_t code, const char *what);
+
+#else
+
+#include <tgmath.h>
+
+#ifdef TRAINER_TWIN_REVERSED
+#define TWIN_ORDER(i, count) ((count)-1 - (i))
+#else
+#define TWIN_ORDER(i, count) (i)
+#endif
+#define DEVICE static inline
+#define KERNEL(name, ...) static void name(uint32_t BLOCK, __VA_ARGS__)
+#define LAUNCH(name, blocks, ...)                                                                            \
+    for (uint32_t block_left = 0, block_count = (uint32_t)(blocks); block_left < block_count; block_left++)  \
+    name(TWIN_ORDER(block_left, block_count), __VA_ARGS__)
+#define FOR_LANES                                                                                            \
+    for (int lanes_done = 0, lane; lanes_done < LANES && (lane = TWIN_ORDER(lanes_done, LANES), true);       \
+         lanes_done++)
+#define BARRIER ((void)0)
+#define SHARED(type, name, count) type name[count]
+#define PRIVATE(type, name) type name[LANES]
+#define PRIVATE_ARRAY(type, name, count) type name[LANES][count]
+#define OWN(name) name[lane]
+#define UNROLLED
+
+#endif
+
+/** Blocks for so many lanes. */
+static inline uint32_t blocks_of(size_t lanes) {
+    return (uint32_t)((lanes + LANES - 1) / LANES);
+}
+
+/** Pixels of all samples in one plane, for kernels. */
+DEVICE size_t pixels_of(const trainer_planes *x) {
+    return (size_t)(x->n * x->h) * (uint32_t)x->w;
+}
+
+/** part[0] = the sum over the block's lanes of part[lane], in a fixed order. */
+DEVICE void sum_block(real *part) {
+    BARRIER;
+    for (int half = LANES / 2; half > 0; half /= 2) {
+        FOR_LANES {
+            if (lane < half)
+                part[lane] += part[lane + half];
+        }
+        BARRIER;
+    }
+}
+
+/** The same for the largest. */
+DEVICE void largest_of_block(real *part) {
+    BARRIER;
+    for (int half = LANES / 2; half > 0; half /= 2) {
+        FOR_LANES {
+            if (lane < half && part[lane + half] > part[lane])
+                part[lane] = part[lane + half];
+        }
+        BARRIER;
+    }
+}
+
+/* ---- Sums in two stages: blocks write partial sums, which are added afterwards --------------------------
+ */
+
+enum { SUM_LANES = 32 }; ///< lanes that add the partial sums of one value
+
+/* to[i] += the sum of partial[i * splits + s] over s */
+KERNEL(add_partials_kernel, const real *partial, uint32_t count, uint32_t splits, real *to) {
+    SHARED(real, part, LANES);
+    FOR_LANES {
+        uint32_t i = BLOCK * (LANES / SUM_LANES) + (uint32_t)(lane / SUM_LANES);
+        real sum = 0;
+        if (i < count)
+            for (uint32_t s = (uint32_t)(lane % SUM_LANES); s < splits; s += SUM_LANES)
+                sum += partial[(size_t)i * splits + s];
+        part[lane] = sum;
+    }
+    BARRIER;
+    for (int half = SUM_LANES / 2; half > 0; half /= 2) {
+        FOR_LANES {
+            if (lane % SUM_LANES < half)
+                part[lane] += part[lane + half];
+        }
+        BARRIER;
+    }
+    FOR_LANES {
+        uint32_t i = BLOCK * (LANES / SUM_LANES) + (uint32_t)(lane / SUM_LANES);
+        if (i < count && lane % SUM_LANES == 0)
+            to[i] += part[lane];
+    }
+}
+
+static void add_partials(const real *partial, size_t count, uint32_t splits, real *to) {
+    LAUNCH(add_partials_kernel, (count + LANES / SUM_LANES - 1) / (LANES / SUM_LANES), partial,
+           (uint32_t)count, splits, to);
+}
+
+/** Into how many blocks the sum over `items` items of each of `rows` rows goes. */
+static uint32_t splits_for(size_t rows, size_t items) {
+    size_t splits = (items + 4 * LANES - 1) / (4 * LANES), most = 4096 / (rows < 4096 ? rows : 4096);
+    splits = splits < most ? splits : most;
+    return (uint32_t)(splits < 1 ? 1 : splits > SPLITS ? SPLITS : splits);
+}
+
+/** Items of one of the splits. */
+static uint32_t split_length(size_t items, uint32_t splits) {
+    return (uint32_t)((items + splits - 1) / splits);
+}
+
+/* ---- Matrix products ------------------------------------------------------------------------------------
+ */
+
+/** C = op(A) op(B) + beta C for `count` matrices, with cuBLAS's meaning of every argument: matrices stand
+ * column after column, ld values from one column to the next; op(A) is m x k, op(B) k x n, C m x n. */
+typedef struct product {
+    bool transpose_a, transpose_b;
+    int m, n, k;
+    const real *a;
+    size_t lda, stride_a;
+    const real *b;
+    size_t ldb, stride_b;
+    real beta;
+    real *c;
+    size_t ldc, stride_c;
+    int count;
+} product;
+
+static void multiply(product p);
+
+#endif

@@ -1,0 +1,95 @@
+/* The kernels as plain C: the twin of a GPU, whose memory is the host's and whose queue is empty. It exists
+ * to show, on any processor, that what the kernels compute and the way a device is driven are right.
+ */
+#include "trainer/device/kernel.h"
+
+#include "error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* cuBLAS's product, by its definition. */
+static void multiply(product p) {
+    for (int matrix = 0; matrix < p.count; matrix++) {
+        const real *a = p.a + (size_t)matrix * p.stride_a, *b = p.b + (size_t)matrix * p.stride_b;
+        real *c = p.c + (size_t)matrix * p.stride_c;
+        size_t a_row = p.transpose_a ? p.lda : 1, a_column = p.transpose_a ? 1 : p.lda;
+        size_t b_row = p.transpose_b ? p.ldb : 1, b_column = p.transpose_b ? 1 : p.ldb;
+        for (size_t j = 0; j < (size_t)p.n; j++)
+            for (size_t i = 0; i < (size_t)p.m; i++) {
+                real sum = 0;
+                for (size_t l = 0; l < (size_t)p.k; l++)
+                    sum += a[i * a_row + l * a_column] * b[l * b_row + j * b_column];
+                c[i + j * p.ldc] = sum + (p.beta != 0 ? p.beta * c[i + j * p.ldc] : 0);
+            }
+    }
+}
+
+static void *twin_allocate(size_t bytes) {
+    return aligned_alloc(64, (bytes + 63) / 64 * 64);
+}
+
+static void twin_clear(void *memory, size_t bytes) {
+    memset(memory, 0, bytes);
+}
+
+static void twin_copy(void *to, const void *from, size_t bytes) {
+    memcpy(to, from, bytes);
+}
+
+static void twin_run(trainer_recording **recording, void (*work)(void *), void *user) {
+    (void)recording;
+    work(user);
+}
+
+static void twin_forget(trainer_recording *recording) {
+    (void)recording;
+}
+
+static void twin_mark(int mark) {
+    (void)mark;
+}
+
+static mirl_status twin_status(mirl_error *error) {
+    (void)error;
+    return MIRL_OK;
+}
+
+static const trainer_memory device_memory = {
+    .allocate = twin_allocate,
+    .release = free,
+    .allocate_host = twin_allocate,
+    .release_host = free,
+    .clear = twin_clear,
+    .copy = twin_copy,
+    .upload = twin_copy,
+    .download = twin_copy,
+    .run = twin_run,
+    .forget = twin_forget,
+    .mark = twin_mark,
+    .wait = twin_mark,
+    .status = twin_status,
+};
+
+static void clear_values(real *values, size_t count) {
+    memset(values, 0, count * sizeof *values);
+}
+
+#ifdef TRAINER_TWIN_REVERSED
+#define DEVICE_TABLE trainer_ops_twin_reversed
+#define DEVICE_NAME "twin-reversed"
+#else
+#define DEVICE_TABLE trainer_ops_twin
+#define DEVICE_NAME "twin"
+#endif
+
+/* kernels, in the order of their needs */
+// clang-format off
+#include "trainer/device/pixels.h"
+#include "trainer/device/norm.h"
+#include "trainer/device/depthwise.h"
+#include "trainer/device/convolution.h"
+#include "trainer/device/attention.h"
+#include "trainer/device/prompt.h"
+#include "trainer/device/table.h"
+// clang-format on
