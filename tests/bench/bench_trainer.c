@@ -1,19 +1,22 @@
 /* How many patches a second the trainer does: whole steps (forward, backward, AdamW) on noise, for a share of
- * weights alive. usage: bench-trainer [ALIVE] [SECONDS] [GROUP] [SET]
+ * weights alive. usage: bench-trainer [ALIVE] [SECONDS] [GROUP] [SET] [BATCH] [paper]
+ * SET is an instruction set, or cuda, cuda:tf32, cuda:bf16 (in float32, as is cuda).
  *
- * The network is the one of the trainer's aim (tests/bench/README.md): dim 16, blocks 2 2 3 4, refinement 2,
- * prompts 16 32 96, batch 8, crop 64.
+ * The network is the one of the trainer's aim (tests/bench/training.md): dim 16, blocks 2 2 3 4, refinement
+ * 2, prompts 16 32 96; or the paper's. Batch 8 unless given, crop 64.
  */
+#include "trainer/device/device.h"
 #include "trainer/random.h"
 #include "trainer/team.h"
 
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 
-enum { BATCH = 8, CROP = 64, IMAGE = 3 * CROP * CROP };
+enum { CROP = 64, IMAGE = 3 * CROP * CROP };
 
 static double now(void) {
     struct timespec t;
@@ -63,39 +66,63 @@ static void step(trainer_team *team, float *values, float *moments, size_t count
     trainer_team_step(team, &adamw, values, moments, moments + count, mask);
 }
 
+static const trainer_ops *open_ops(const char *set) {
+    trainer_precision precision = TRAINER_FLOAT32;
+    char name[200] = "";
+    mirl_error error;
+    if (!set || strncmp(set, "cuda", 4) != 0)
+        return trainer_ops_get(set);
+    if (set[4] && !trainer_precision_find(set + 5, &precision))
+        return NULL;
+    const trainer_ops *ops = trainer_device_open("cuda", precision, name, sizeof name, &error);
+    fprintf(stderr, "%s\n", ops ? name : error.message);
+    return ops;
+}
+
 int main(int argc, char **argv) {
     double alive = argc > 1 ? atof(argv[1]) : 1, seconds = argc > 2 ? atof(argv[2]) : 10;
     int threads = omp_get_max_threads(), group = argc > 3 ? atoi(argv[3]) : 1, steps = 0;
-    const trainer_ops *ops = trainer_ops_get(argc > 4 ? argv[4] : NULL);
-    mirl_config shape = config();
+    const char *set = argc > 4 ? argv[4] : NULL;
+    const trainer_ops *ops = open_ops(set);
+    size_t batch = argc > 5 ? (size_t)atoi(argv[5]) : 8;
+    mirl_config shape = argc > 6 ? mirl_config_paper() : config();
     mirl_graph *graph = mirl_graph_create(&shape, NULL);
     trainer_network *network = ops ? trainer_network_create(graph, ops, NULL) : NULL;
     if (!network)
         return EXIT_FAILURE;
     size_t count = network->parameters;
     float *values = calloc(count, sizeof *values), *moments = calloc(2 * count, sizeof *moments);
-    float *noisy = calloc(BATCH * IMAGE, sizeof *noisy), *clean = calloc(BATCH * IMAGE, sizeof *clean);
+    float *noisy = calloc(batch * IMAGE, sizeof *noisy), *clean = calloc(batch * IMAGE, sizeof *clean);
     uint8_t *mask = calloc(count, 1);
-    noise(noisy, BATCH * IMAGE, 1);
-    noise(clean, BATCH * IMAGE, 2);
+    noise(noisy, batch * IMAGE, 1);
+    noise(clean, batch * IMAGE, 2);
     trainer_network_initial(network, 1, values);
     draw_mask(network, alive, mask, values);
     if (trainer_network_structure(network, alive < 1 ? mask : NULL, NULL))
         return EXIT_FAILURE;
-    trainer_team *team = trainer_team_create(network, threads, BATCH, CROP, group, NULL);
+    trainer_team *team = trainer_team_create(network, threads, (int)batch, CROP, group, NULL);
     if (!team)
         return EXIT_FAILURE;
-    trainer_team_values(team, values);
-    step(team, values, moments, count, mask, noisy, clean);
+    mirl_error error;
+    trainer_team_push(team, values, moments, moments + count, mask);
+    for (int i = 0; i < 3; i++) // a device loads its kernels, then records the step
+        step(team, values, moments, count, mask, noisy, clean);
+    if (trainer_team_pull(team, values, moments, moments + count, &error)) {
+        fprintf(stderr, "%s\n", error.message);
+        return EXIT_FAILURE;
+    }
     double start = now(), cpu = processor_seconds();
     for (; now() - start < seconds; steps++)
         step(team, values, moments, count, mask, noisy, clean);
+    if (trainer_team_pull(team, values, moments, moments + count, &error))
+        fprintf(stderr, "%s\n", error.message);
+    double took = now() - start;
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     cpu = processor_seconds() - cpu;
-    printf("%s, %d threads, groups of %d, %.0f %% alive: %.2f patches/s, %.2f a processor second, %ld MiB at "
-           "most\n",
-           ops->name, threads, group, 100 * alive, steps * BATCH / (now() - start), steps * BATCH / cpu,
-           usage.ru_maxrss >> 10);
+    printf("%s, %d threads, groups of %d, batch %zu, %.0f %% alive: %.2f patches/s, %.2f a processor second, "
+           "%ld MiB of the machine's memory at most\n",
+           set ? set : ops->name, threads, group, batch, 100 * alive, steps * (double)batch / took,
+           steps * (double)batch / cpu, usage.ru_maxrss >> 10);
     return EXIT_SUCCESS;
 }

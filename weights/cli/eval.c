@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "trainer/device/device.h"
+#include "trainer/device/restorer.h"
 #include "trainer/eval.h"
 
 static bool show_progress(size_t done, size_t images, void *user) {
@@ -101,7 +103,8 @@ static bool can_save(const char *folder) {
     return (mkdir(folder, 0777) == 0 || errno == EEXIST) && access(folder, W_OK | X_OK) == 0;
 }
 
-static int run(const char *weights, const trainer_eval_options *options, bool json, bool each) {
+static int run(const char *weights, trainer_eval_options *options, const trainer_ops *ops, bool json,
+               bool each) {
     mirl_error error;
     if (options->save && !can_save(options->save)) {
         fprintf(stderr, "mirl eval: cannot write to %s: %s\n", options->save, strerror(errno));
@@ -109,8 +112,13 @@ static int run(const char *weights, const trainer_eval_options *options, bool js
     }
     char *path = find_weights(weights, &error);
     mirl_model *model = path ? mirl_model_open(path, &error) : NULL;
+    if (model && ops->memory) {
+        options->restore = trainer_restorer_run;
+        options->restore_user = trainer_restorer_open(path, ops, &error);
+    }
     free(path);
-    if (!model) {
+    if (!model || (options->restore && !options->restore_user)) {
+        mirl_model_close(model);
         fprintf(stderr, "mirl eval: %s\n", error.message);
         return error.status == MIRL_ERROR_MEMORY ? EXIT_MEMORY : EXIT_WEIGHTS;
     }
@@ -125,13 +133,14 @@ static int run(const char *weights, const trainer_eval_options *options, bool js
         print_table(scores, each);
     }
     trainer_scores_free(scores);
+    trainer_restorer_close(options->restore_user);
     mirl_model_close(model);
     return code;
 }
 
 int command_eval(int argc, char **argv) {
     trainer_eval_options settings = trainer_eval_options_default();
-    const char *tasks = NULL;
+    const char *tasks = NULL, *device = "cpu", *precision = "float32";
     bool json = false, each = false;
     int limit = 0, seed = 0;
     const option_entry options[] = {
@@ -178,6 +187,16 @@ int command_eval(int argc, char **argv) {
          .low = 1,
          .high = 256,
          .help = "processor threads (all); the figures do not depend on it"},
+        {.name = "device",
+         .kind = OPTION_TEXT,
+         .argument = "DEVICE",
+         .value = &device,
+         .help = "cpu (unless given), cuda, or auto: a GPU if there is one that this mirl can use"},
+        {.name = "precision",
+         .kind = OPTION_TEXT,
+         .argument = "NAME",
+         .value = &precision,
+         .help = "of a GPU's matrix products: float32 (unless given), tf32 or bf16"},
         {.name = "memory",
          .kind = OPTION_SIZE,
          .argument = "SIZE",
@@ -210,5 +229,13 @@ int command_eval(int argc, char **argv) {
     settings.seed = (uint64_t)seed;
     if (isatty(STDERR_FILENO))
         settings.progress = show_progress;
-    return run(argv[first], &settings, json, each);
+    char name[200];
+    mirl_error error;
+    trainer_precision products;
+    if (!trainer_precision_find(precision, &products))
+        return options_complain(&line, "'%s' is no precision; there are float32, tf32 and bf16", precision);
+    const trainer_ops *ops = trainer_device_open(device, products, name, sizeof name, &error);
+    if (!ops)
+        return options_complain(&line, "%s", error.message);
+    return run(argv[first], &settings, ops, json, each);
 }

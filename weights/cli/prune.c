@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "trainer/comm.h"
+#include "trainer/device/device.h"
+#include "trainer/device/restorer.h"
 #include "trainer/report.h"
 #include "trainer/rounds.h"
 
@@ -27,6 +29,7 @@ static void on_signal(int number) {
 typedef struct display {
     const trainer_recipe *recipe;
     const char *folder; ///< the run's
+    const trainer_ops *ops;
     bool terminal, quiet;
     double last; ///< clock
     bool open;   ///< the cursor stands behind a line that is to be rewritten
@@ -79,8 +82,16 @@ static mirl_status report_round(int round, const char *weights, void *user, mirl
     eval.progress = go_on;
     for (int i = 0; i < TRAINER_TASKS; i++)
         eval.tasks[i] = recipe->data.tasks[i] || recipe->data.mix[i] > 0;
-    return trainer_report_round(display->folder, recipe->name, round, weights,
-                                *recipe->test_folder ? &eval : NULL, error);
+    if (*recipe->test_folder && display->ops->memory) {
+        eval.restore = trainer_restorer_run;
+        eval.restore_user = trainer_restorer_open(weights, display->ops, error);
+        if (!eval.restore_user)
+            return error->status;
+    }
+    mirl_status status = trainer_report_round(display->folder, recipe->name, round, weights,
+                                              *recipe->test_folder ? &eval : NULL, error);
+    trainer_restorer_close(eval.restore_user);
+    return status;
 }
 
 /* ---- The recipe and what the command line says over it ----------------------------------------------- */
@@ -163,14 +174,17 @@ static int exit_code(trainer_ending ending) {
     }
 }
 
-static int run_recipe(const trainer_recipe *recipe, const char *out, bool resume, bool quiet) {
+static int run_recipe(const trainer_recipe *recipe, const char *out, const trainer_ops *ops, bool resume,
+                      bool quiet) {
     display display = {.recipe = recipe,
                        .folder = out,
+                       .ops = ops,
                        .terminal = isatty(STDERR_FILENO),
                        .quiet = quiet,
                        .last = seconds_now()};
     trainer_run_options options = {.recipe = recipe,
                                    .folder = out,
+                                   .ops = ops,
                                    .resume = resume,
                                    .stop = &stop_signal,
                                    .progress = show_progress,
@@ -192,8 +206,25 @@ static int run_recipe(const trainer_recipe *recipe, const char *out, bool resume
     return exit_code(ending);
 }
 
+/* Opens the device and says which it is. NULL after a complaint. */
+static const trainer_ops *open_device(const char *device, const char *precision, bool quiet) {
+    char name[200];
+    mirl_error error;
+    trainer_precision products;
+    if (!trainer_precision_find(precision, &products)) {
+        fprintf(stderr, "mirl prune: '%s' is no precision; there are float32, tf32 and bf16\n", precision);
+        return NULL;
+    }
+    const trainer_ops *ops = trainer_device_open(device, products, name, sizeof name, &error);
+    if (!ops)
+        fprintf(stderr, "mirl prune: %s\n", error.message);
+    else if (ops->memory && !quiet)
+        fprintf(stderr, "mirl prune: on %s, products in %s\n", name, precision);
+    return ops;
+}
+
 int command_prune(int argc, char **argv) {
-    const char *data = NULL, *out = NULL;
+    const char *data = NULL, *out = NULL, *device = "auto", *precision = "tf32";
     bool resume = false, quiet = false;
     const option_entry entries[] = {
         {"data", 'd', OPTION_TEXT, "DIR", "the folder that holds train/; over the recipe's `data`", &data, 0,
@@ -202,6 +233,10 @@ int command_prune(int argc, char **argv) {
          &out, 0, 0},
         {"resume", 'r', OPTION_FLAG, NULL, "go on from the checkpoint in the run's folder, if there is one",
          &resume, 0, 0},
+        {"device", 0, OPTION_TEXT, "DEVICE",
+         "cuda, cpu, or auto: a GPU if there is one that this mirl can use", &device, 0, 0},
+        {"precision", 0, OPTION_TEXT, "NAME",
+         "of a GPU's matrix products: float32, tf32 (unless given) or bf16", &precision, 0, 0},
         {"quiet", 'q', OPTION_FLAG, NULL, "show no progress", &quiet, 0, 0},
         {NULL, 0, OPTION_FLAG, NULL, NULL, NULL, 0, 0},
     };
@@ -233,7 +268,8 @@ int command_prune(int argc, char **argv) {
         } else if (!out && asprintf(&folder, "%s.run", recipe.name) < 0) {
             status = EXIT_MEMORY;
         } else {
-            status = run_recipe(&recipe, out ? out : folder, resume, quiet);
+            const trainer_ops *ops = open_device(device, precision, quiet);
+            status = ops ? run_recipe(&recipe, out ? out : folder, ops, resume, quiet) : EXIT_USAGE;
         }
     }
     trainer_comm_close();

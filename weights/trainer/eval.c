@@ -160,7 +160,10 @@ static void hand_out(evaluation *all, const job *todo, const planes *p) {
 static mirl_status score(evaluation *all, const job *todo, mirl_error *error) {
     planes p = {0};
     mirl_status status = read_planes(todo, all->options->seed, &p, error);
-    if (status == MIRL_OK) {
+    if (status == MIRL_OK && all->options->restore) {
+        status =
+            all->options->restore(all->options->restore_user, p.input, p.restored, p.width, p.height, error);
+    } else if (status == MIRL_OK) {
         mirl_image in = image_of(&p, p.input), out = image_of(&p, p.restored);
         status = mirl_restore(all->model, &in, &out, &all->restore, error);
     }
@@ -297,6 +300,8 @@ static mirl_status share(evaluation *all, int *workers, mirl_error *error) {
     mirl_plan_info plan;
     for (*workers = threads < (int)all->count ? threads : (int)all->count;; --*workers) {
         all->restore.threads = threads / *workers;
+        if (all->options->restore)
+            return MIRL_OK;
         mirl_status status = mirl_plan(all->model, width, height, &all->restore, &plan, error);
         if (status != MIRL_OK || *workers == 1 || plan.memory * (uint64_t)*workers <= all->restore.memory)
             return status;

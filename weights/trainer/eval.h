@@ -55,6 +55,10 @@ typedef struct trainer_eval_options {
         *save; ///< NULL, or a folder for the results: <save>/<task>/<set>/<name>.png, sigma in the name
     bool (*progress)(size_t done, size_t images, void *user); ///< or NULL; false stops; called by any thread
     void *user;
+    /** Restores planes [3][height][width] in place of the model, on a device say; or NULL. By any thread. */
+    mirl_status (*restore)(void *user, const float *input, float *restored, size_t width, size_t height,
+                           mirl_error *error);
+    void *restore_user;
     void (*result)(const trainer_result *result, void *user); ///< or NULL; by any thread, one at a time
     void *result_user;
 } trainer_eval_options;

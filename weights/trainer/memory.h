@@ -13,7 +13,7 @@
 
 typedef struct trainer_recording trainer_recording;
 
-enum { TRAINER_MARKS = 4 };
+enum { TRAINER_MARKS = 2 };
 
 typedef struct trainer_memory {
     void *(*allocate)(size_t bytes); ///< NULL: there is not as much
@@ -29,14 +29,14 @@ typedef struct trainer_memory {
     void (*upload)(void *to, const void *from, size_t bytes);
     void (*download)(void *to, const void *from, size_t bytes);
 
-    /** Queues all that work(user) queues: the first time with a recording of NULL by calling it, later as it
-     * was then, without calling it. Free with forget(). */
+    /** Queues all that work(user) queues: the first times by calling it, later as it was then, without
+     * calling it. *recording is NULL at first. Free with forget(). */
     void (*run)(trainer_recording **recording, void (*work)(void *user), void *user);
     void (*forget)(trainer_recording *recording);
 
-    /** A place in the queue, 0..TRAINER_MARKS-1, to wait for. */
+    /** A place in the queue, 0..TRAINER_MARKS-1, to wait for. False: the device has failed before it. */
     void (*mark)(int mark);
-    void (*wait)(int mark);
+    bool (*wait)(int mark);
 
     /** Waits for everything. MIRL_ERROR_MEMORY, or MIRL_ERROR_FILE with what the device says. */
     mirl_status (*status)(mirl_error *error);

@@ -51,6 +51,10 @@ double trainer_pass_run(trainer_pass *pass, const real *values, int n, const flo
 void trainer_pass_gradients(trainer_pass *pass, const real *values, int n, const float *degraded,
                             const float *clean, size_t total, real *gradient, double *sum);
 
+/** Forward only: adds the sum of the absolute errors to *sum. */
+void trainer_pass_loss(trainer_pass *pass, const real *values, int n, const float *degraded,
+                       const float *clean, double *sum);
+
 /** Forward only: restored [n][3][h][w]. */
 void trainer_pass_restore(trainer_pass *pass, const real *values, int n, const float *degraded,
                           float *restored);

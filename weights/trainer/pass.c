@@ -405,6 +405,15 @@ double trainer_pass_run(trainer_pass *pass, const real *values, int n, const flo
     return sum / (double)total;
 }
 
+void trainer_pass_loss(trainer_pass *pass, const real *values, int n, const float *degraded,
+                       const float *clean, double *sum) {
+    const trainer_ops *ops = pass->network->ops;
+
+    run_forward(pass, values, n, degraded);
+    ops->pack(clean, pass->target);
+    ops->loss(pass->result, pass->target, 0, pass->dresult, sum, pass->scratch);
+}
+
 void trainer_pass_restore(trainer_pass *pass, const real *values, int n, const float *degraded,
                           float *restored) {
     run_forward(pass, values, n, degraded);

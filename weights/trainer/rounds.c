@@ -111,6 +111,17 @@ static double seconds_left(const run *run) {
 
 /* ---- Steps ------------------------------------------------------------------------------------------- */
 
+/* Brings what steps have changed into the state's arrays. */
+static mirl_status pull_state(run *run, mirl_error *error) {
+    trainer_state *state = &run->state;
+    return trainer_team_pull(run->team, state->values, state->moment1, state->moment2, error);
+}
+
+static void push_state(run *run) {
+    trainer_state *state = &run->state;
+    trainer_team_push(run->team, state->values, state->moment1, state->moment2, state->mask);
+}
+
 static double batch_identity(const run *run) {
     double sum = 0;
     for (size_t i = 0; i < run->batch_floats; i++)
@@ -120,7 +131,8 @@ static double batch_identity(const run *run) {
 
 static mirl_status name_culprits(const run *run, mirl_error *error) {
     char files[300];
-    trainer_data_describe(run->data, run->state.total_step, files, sizeof files);
+    uint64_t lag = (uint64_t)trainer_team_lag(run->team), step = run->state.total_step;
+    trainer_data_describe(run->data, step > lag ? step - lag : 0, files, sizeof files);
     for (char *c = files; *c; c++)
         *c = *c == '\n' ? ';' : *c;
     return mirl_fail(error, MIRL_ERROR_FORMAT,
@@ -166,23 +178,29 @@ static mirl_status train_step(run *run, mirl_error *error) {
     shared[SHARED_ELAPSED] = run->rank == 0 ? seconds_now() - run->last_step : 0;
     run->last_step = seconds_now();
     trainer_comm_sum_doubles(shared, SHARED);
-    if (!isfinite(shared[SHARED_LOSS]))
-        return name_culprits(run, error);
+    if (!isfinite(shared[SHARED_LOSS])) {
+        mirl_error failure;
+        status = pull_state(run, &failure);
+        return status && status != MIRL_ERROR_FORMAT ? mirl_fail(error, status, "%s", failure.message)
+                                                     : name_culprits(run, error);
+    }
     trainer_team_step(run->team, &adamw, state->values, state->moment1, state->moment2,
                       state->round > 0 ? state->mask : NULL);
     count_step(run, shared[SHARED_LOSS], shared[SHARED_IDENTITY], shared[SHARED_ELAPSED]);
     run->stop = shared[SHARED_STOP] > 0;
     if (recipe->reset == TRAINER_RESET_REWIND && state->total_step == (uint64_t)recipe->rewind) {
+        status = pull_state(run, error);
         memcpy(state->origin, state->values, state->parameters * sizeof *state->origin);
         state->origin_taken = true;
     }
-    return MIRL_OK;
+    return status;
 }
 
 static mirl_status checkpoint(run *run, mirl_error *error) {
+    mirl_status status = pull_state(run, error);
     run->last_checkpoint = seconds_now();
-    if (run->rank != 0)
-        return MIRL_OK;
+    if (status || run->rank != 0)
+        return status;
     return trainer_checkpoint_write(run->options->folder, &run->state, run->recipe_text, error);
 }
 
@@ -250,7 +268,7 @@ static mirl_status next_round(run *run, mirl_error *error) {
     status = trainer_network_structure(run->network, state->mask, error);
     if (status)
         return status;
-    trainer_team_values(run->team, state->values);
+    push_state(run);
     return checkpoint(run, error);
 }
 
@@ -320,8 +338,10 @@ static trainer_ending finish_run(run *run, trainer_ending ending, mirl_error *er
     state->finished = true;
     if (run->rank != 0)
         return ending;
-    if (trainer_winner_write(&winner, run->network, run->team, run->data, state->total_step, error) ||
-        checkpoint(run, error))
+    if (trainer_winner_write(&winner, run->network, run->team, run->data, state->total_step, error))
+        return TRAINER_FAILED;
+    push_state(run); // the winner was measured in their place
+    if (checkpoint(run, error))
         return TRAINER_FAILED;
     say(run, "the network of round %d is %s/%s.safetensors; on %d batches its loss is %.5f, as i8 %.5f",
         winner.round, run->options->folder, run->recipe->name, winner.batches, winner.loss, winner.loss_i8);
@@ -419,7 +439,8 @@ static mirl_status open_run(run *run, mirl_error *error) {
     data.ranks = run->ranks;
     run->graph = mirl_graph_create(&recipe->config, error);
     run->data = run->graph ? trainer_data_open(&data, error) : NULL;
-    run->network = run->data ? trainer_network_create(run->graph, trainer_ops_get(NULL), error) : NULL;
+    const trainer_ops *ops = run->options->ops ? run->options->ops : trainer_ops_get(NULL);
+    run->network = run->data ? trainer_network_create(run->graph, ops, error) : NULL;
     run->team = run->network ? trainer_team_create(run->network, recipe->threads, recipe->data.batch,
                                                    recipe->data.crop, recipe->group, error)
                              : NULL;
@@ -434,7 +455,7 @@ static mirl_status open_run(run *run, mirl_error *error) {
     status = start_state(run, error);
     if (status)
         return status;
-    trainer_team_values(run->team, run->state.values);
+    push_state(run);
     return run->rank == 0 ? trainer_log_open(run->options->folder, &run->state, error) : MIRL_OK;
 }
 

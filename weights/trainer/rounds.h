@@ -8,6 +8,7 @@
 #ifndef MIRL_TRAINER_ROUNDS_H
 #define MIRL_TRAINER_ROUNDS_H
 
+#include "ops.h"
 #include "recipe.h"
 #include "state.h"
 
@@ -26,6 +27,7 @@ typedef struct trainer_progress {
 typedef struct trainer_run_options {
     const trainer_recipe *recipe; ///< checked
     const char *folder;           ///< exists
+    const trainer_ops *ops;       ///< that compute; NULL: the processor's fastest
     bool resume;                  ///< go on from the folder's checkpoint, if there is one
     const volatile sig_atomic_t *stop;
 

@@ -2,6 +2,7 @@
 
 #include "error.h"
 #include "trainer/comm.h"
+#include "trainer/device/resident.h"
 
 #include <math.h>
 #include <omp.h>
@@ -12,6 +13,7 @@ enum { CHUNK = 1 << 14 }; ///< values that one thread steps at a time
 
 struct trainer_team {
     trainer_network *network;
+    trainer_resident *resident; ///< on a device; then there is nothing of what follows
     int threads, batch, group;
     size_t image; ///< floats of one sample
     trainer_pass **passes;
@@ -25,6 +27,14 @@ trainer_team *trainer_team_create(trainer_network *network, int threads, int bat
     trainer_team *team = calloc(1, sizeof *team);
     bool good = team;
 
+    if (team && network->ops->memory) {
+        *team = (trainer_team){.network = network, .batch = batch};
+        team->resident = trainer_resident_create(network, batch, crop, error);
+        if (team->resident)
+            return team;
+        free(team);
+        return NULL;
+    }
     if (threads == 0)
         threads = omp_get_max_threads();
     threads = threads < batch ? threads : batch;
@@ -64,6 +74,7 @@ void trainer_team_free(trainer_team *team) {
         if (team->gradients)
             free(team->gradients[t]);
     }
+    trainer_resident_free(team->resident);
     free(team->passes);
     free(team->gradients);
     free(team->losses);
@@ -71,18 +82,43 @@ void trainer_team_free(trainer_team *team) {
     free(team);
 }
 
+int trainer_team_lag(const trainer_team *team) {
+    return team->resident ? 1 : 0;
+}
+
 int trainer_team_threads(const trainer_team *team) {
     return team->threads;
 }
 
 void trainer_team_values(trainer_team *team, const float *values) {
-    trainer_network_values(team->network, values);
+    if (team->resident)
+        trainer_resident_push(team->resident, values, NULL, NULL, NULL);
+    else
+        trainer_network_values(team->network, values);
+}
+
+void trainer_team_push(trainer_team *team, const float *values, const float *moment1, const float *moment2,
+                       const uint8_t *mask) {
+    if (team->resident)
+        trainer_resident_push(team->resident, values, moment1, moment2, mask);
+    else
+        trainer_network_values(team->network, values);
+}
+
+mirl_status trainer_team_pull(trainer_team *team, float *values, float *moment1, float *moment2,
+                              mirl_error *error) {
+    if (!team->resident)
+        return MIRL_OK;
+    return trainer_resident_pull(team->resident, values, moment1, moment2, error);
 }
 
 double trainer_team_gradients(trainer_team *team, const float *values, const float *degraded,
                               const float *clean, int ranks) {
     size_t total = (size_t)team->batch * (size_t)ranks * team->image;
     double loss = 0;
+
+    if (team->resident)
+        return trainer_resident_gradients(team->resident, degraded, clean, ranks);
 
 #pragma omp parallel num_threads(team->threads)
     {
@@ -114,6 +150,11 @@ void trainer_team_step(trainer_team *team, const trainer_adamw *adamw, float *va
     size_t count = team->network->parameters;
     trainer_adamw_factors factors = trainer_adamw_factors_of(adamw);
 
+    if (team->resident) {
+        trainer_resident_step(team->resident, adamw);
+        return;
+    }
+
 #pragma omp parallel for num_threads(team->threads)
     for (size_t first = 0; first < count; first += CHUNK)
         sum_threads(team, first, count - first < CHUNK ? count - first : CHUNK);
@@ -130,6 +171,8 @@ void trainer_team_step(trainer_team *team, const trainer_adamw *adamw, float *va
 double trainer_team_loss(trainer_team *team, const float *values, const float *degraded, const float *clean) {
     double loss = 0;
 
+    if (team->resident)
+        return trainer_resident_loss(team->resident, degraded, clean);
 #pragma omp parallel num_threads(team->threads)
     {
         int t = omp_get_thread_num();

@@ -31,7 +31,8 @@ enum { LANES = 256, SPLITS = 64 }; ///< lanes of a block; partial sums of one va
         cuda_check(cudaGetLastError(), #name);                                                               \
     } while (0)
 #define BLOCK ((uint32_t)blockIdx.x)
-#define FOR_LANES for ([[maybe_unused]] int lane = (int)threadIdx.x, lanes_left = 1; lanes_left; lanes_left = 0)
+#define FOR_LANES                                                                                            \
+    for ([[maybe_unused]] int lane = (int)threadIdx.x, lanes_left = 1; lanes_left; lanes_left = 0)
 #define BARRIER __syncthreads()
 #define SHARED(type, name, count) __shared__ type name[count]
 #define PRIVATE(type, name) type name

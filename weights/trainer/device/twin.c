@@ -50,6 +50,11 @@ static void twin_mark(int mark) {
     (void)mark;
 }
 
+static bool twin_wait(int mark) {
+    (void)mark;
+    return true;
+}
+
 static mirl_status twin_status(mirl_error *error) {
     (void)error;
     return MIRL_OK;
@@ -67,7 +72,7 @@ static const trainer_memory device_memory = {
     .run = twin_run,
     .forget = twin_forget,
     .mark = twin_mark,
-    .wait = twin_mark,
+    .wait = twin_wait,
     .status = twin_status,
 };
 

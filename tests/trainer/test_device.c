@@ -1,0 +1,598 @@
+/* A device's operations against the processor's plain ones, on sizes that take many blocks and partial sums;
+ * the golden gradients, AdamW and masks through the team that drives a device; and a run that changes from
+ * one to the other. usage: test-trainer-device twin|twin-reversed|cuda; 77: there is no such device, and why.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "golden.h"
+#include "scenes.h"
+#include "trainer/device/device.h"
+#include "trainer/device/restorer.h"
+#include "trainer/random.h"
+#include "trainer/rounds.h"
+#include "trainer/team.h"
+#include "weights/weights.h"
+
+enum { ARRAYS = 64, SKIPPED = 77, SAMPLES = 2, SIDE = 32 };
+
+static const trainer_ops *device, *plain;
+static const trainer_memory *memory;
+static double tolerance = 1e-5; ///< of the largest value
+static trainer_random source;
+
+/** The same values for both. */
+typedef struct array {
+    float *host, *there;
+    size_t count;
+} array;
+
+static array arrays[ARRAYS];
+static int array_count;
+
+static float *upload(const float *values, size_t count) {
+    float *there = memory->allocate(count * sizeof *values);
+    assert_non_null(there);
+    memory->upload(there, values, count * sizeof *values);
+    return there;
+}
+
+static array *new_array(size_t count, bool output) {
+    assert_true(array_count < ARRAYS);
+    array *a = &arrays[array_count++];
+    a->count = count;
+    a->host = malloc((count + 2 * TRAINER_SLACK) * sizeof *a->host);
+    for (size_t i = 0; i < count + 2 * TRAINER_SLACK; i++)
+        a->host[i] = output ? NAN : (float)trainer_random_normal(&source);
+    a->there = upload(a->host, count + 2 * TRAINER_SLACK);
+    a->host += TRAINER_SLACK;
+    a->there += TRAINER_SLACK;
+    return a;
+}
+
+static void free_arrays(void) {
+    mirl_error error;
+    if (memory->status(&error))
+        fail_msg("%s", error.message);
+    while (array_count > 0) {
+        array *a = &arrays[--array_count];
+        free(a->host - TRAINER_SLACK);
+        memory->release(a->there - TRAINER_SLACK);
+    }
+}
+
+/** Planes for both. */
+typedef struct pair {
+    trainer_planes host, there;
+    array *values;
+} pair;
+
+static pair planes(int channels, int n, int h, int w, bool output) {
+    trainer_planes shape = {NULL, channels, n, h, w, trainer_pitch((size_t)(n * h * w))};
+    pair p = {shape, shape, new_array((size_t)channels * shape.pitch, output)};
+    p.host.data = p.values->host;
+    p.there.data = p.values->there;
+    return p;
+}
+
+static pair in(int channels, int n, int h, int w) {
+    return planes(channels, n, h, w, false);
+}
+
+static pair out(int channels, int n, int h, int w) {
+    return planes(channels, n, h, w, true);
+}
+
+static void check_values(const char *what, const float *expected, const float *values, size_t count) {
+    double largest = 0, worst = 0;
+    for (size_t i = 0; i < count; i++) {
+        assert_true(isfinite(expected[i]));
+        largest = fmax(largest, fabs(expected[i]));
+        worst = isfinite(values[i]) ? fmax(worst, fabs((double)expected[i] - values[i])) : INFINITY;
+    }
+    assert_true(largest > 0);
+    if (!(worst <= tolerance * largest))
+        fail_msg("%s: off by %g of the largest, %g", what, worst / largest, largest);
+}
+
+static void check_array(const char *what, const array *a) {
+    float *values = malloc(a->count * sizeof *values);
+    memory->download(values, a->there, a->count * sizeof *values);
+    check_values(what, a->host, values, a->count);
+    free(values);
+}
+
+static void check_planes(const char *what, const pair *p) {
+    size_t pixels = trainer_pixels(&p->host), channels = (size_t)p->host.channels;
+    float *values = malloc(p->values->count * sizeof *values),
+          *expected = malloc(channels * pixels * sizeof *values);
+    memory->download(values, p->there.data, p->values->count * sizeof *values);
+    for (size_t c = 0; c < channels; c++) {
+        memcpy(expected + c * pixels, p->host.data + c * p->host.pitch, pixels * sizeof *values);
+        memmove(values + c * pixels, values + c * p->host.pitch, pixels * sizeof *values);
+    }
+    check_values(what, expected, values, channels * pixels);
+    free(values);
+    free(expected);
+}
+
+/* Scratch for both, filled with what is no number. */
+static array *scratch(void) {
+    return new_array((size_t)1 << 22, true);
+}
+
+typedef struct size {
+    int n, h, w;
+} size;
+
+static const size sizes[] = {{3, 40, 56}, {2, 5, 7}, {1, 8, 1}, {2, 64, 64}};
+#define FOR_SIZES for (const size *s = sizes; s < sizes + sizeof sizes / sizeof *sizes; s++)
+
+/* ---- Operations ------------------------------------------------------------------------------------------
+ */
+
+static void check_conv(int rows, int columns, int side, const size *s) {
+    size_t count = (size_t)(rows * columns * side * side);
+    array *weight = new_array(count, false), *dweight = new_array(count, false), *room = scratch();
+    pair x = in(columns, s->n, s->h, s->w), dy = in(rows, s->n, s->h, s->w), add = in(rows, s->n, s->h, s->w);
+    pair y = out(rows, s->n, s->h, s->w), dx = out(columns, s->n, s->h, s->w);
+    trainer_conv conv = {0}, there = {.out = rows, .in = columns, .side = side, .weight = weight->there};
+    assert_int_equal(trainer_conv_structure(&conv, rows, columns, side, NULL, 0, NULL), MIRL_OK);
+    trainer_conv_values(&conv, weight->host);
+
+    plain->conv_forward(&conv, x.host, &add.host, y.host, room->host);
+    device->conv_forward(&there, x.there, &add.there, y.there, room->there);
+    check_planes("conv_forward", &y);
+    plain->conv_forward(&conv, x.host, &y.host, y.host, room->host);
+    device->conv_forward(&there, x.there, &y.there, y.there, room->there);
+    check_planes("conv_forward in place", &y);
+    plain->conv_forward(&conv, x.host, NULL, y.host, room->host);
+    device->conv_forward(&there, x.there, NULL, y.there, room->there);
+    check_planes("conv_forward alone", &y);
+    plain->conv_backward_input(&conv, dy.host, NULL, dx.host, room->host);
+    device->conv_backward_input(&there, dy.there, NULL, dx.there, room->there);
+    check_planes("conv_backward_input", &dx);
+    plain->conv_backward_weight(&conv, x.host, dy.host, dweight->host, room->host);
+    device->conv_backward_weight(&there, x.there, dy.there, dweight->there, room->there);
+    check_array("conv_backward_weight", dweight);
+    trainer_conv_free(&conv);
+    free_arrays();
+}
+
+static void convolutions(void **state) {
+    (void)state;
+    FOR_SIZES {
+        check_conv(24, 16, 1, s);
+        check_conv(19, 13, 1, s);
+        check_conv(5, 8, 3, s);
+        check_conv(3, 4, 3, s);
+    }
+}
+
+static void depthwise(void **state) {
+    (void)state;
+    FOR_SIZES {
+        array *weight = new_array(9 * 5, false), *dweight = new_array(9 * 5, false), *room = scratch();
+        pair x = in(5, s->n, s->h, s->w), dy = in(5, s->n, s->h, s->w);
+        pair y = out(5, s->n, s->h, s->w), dx = out(5, s->n, s->h, s->w);
+        plain->depthwise_forward(weight->host, x.host, y.host);
+        device->depthwise_forward(weight->there, x.there, y.there);
+        check_planes("depthwise_forward", &y);
+        plain->depthwise_backward(weight->host, x.host, dy.host, dx.host, dweight->host, room->host);
+        device->depthwise_backward(weight->there, x.there, dy.there, dx.there, dweight->there, room->there);
+        check_planes("depthwise_backward, input", &dx);
+        check_array("depthwise_backward, weight", dweight);
+        free_arrays();
+    }
+}
+
+static void gate(void **state) {
+    (void)state;
+    FOR_SIZES {
+        array *weight = new_array(9 * 10, false), *dweight = new_array(9 * 10, false), *room = scratch();
+        pair x = in(10, s->n, s->h, s->w), dy = in(5, s->n, s->h, s->w);
+        pair y = out(5, s->n, s->h, s->w), again = out(5, s->n, s->h, s->w), dx = out(10, s->n, s->h, s->w);
+        plain->gate_forward(weight->host, x.host, y.host, room->host);
+        device->gate_forward(weight->there, x.there, y.there, room->there);
+        check_planes("gate_forward", &y);
+        plain->gate_backward(weight->host, x.host, dy.host, again.host, dx.host, dweight->host, room->host);
+        device->gate_backward(weight->there, x.there, dy.there, again.there, dx.there, dweight->there,
+                              room->there);
+        check_planes("gate_backward, result", &again);
+        check_planes("gate_backward, input", &dx);
+        check_array("gate_backward, weight", dweight);
+        free_arrays();
+    }
+}
+
+static void norm(void **state) {
+    (void)state;
+    FOR_SIZES {
+        array *weight = new_array(21, false), *bias = new_array(21, false), *room = scratch();
+        array *dweight = new_array(21, false), *dbias = new_array(21, false);
+        pair x = in(21, s->n, s->h, s->w), dy = in(21, s->n, s->h, s->w);
+        pair y = out(21, s->n, s->h, s->w), dx = in(21, s->n, s->h, s->w);
+        plain->norm_forward(weight->host, bias->host, x.host, y.host);
+        device->norm_forward(weight->there, bias->there, x.there, y.there);
+        check_planes("norm_forward", &y);
+        plain->norm_backward(weight->host, x.host, dy.host, dx.host, dweight->host, dbias->host, room->host);
+        device->norm_backward(weight->there, x.there, dy.there, dx.there, dweight->there, dbias->there,
+                              room->there);
+        check_planes("norm_backward, input", &dx);
+        check_array("norm_backward, weight", dweight);
+        check_array("norm_backward, bias", dbias);
+        free_arrays();
+    }
+}
+
+static void check_attention(int heads, int d, const size *s) {
+    int channels = heads * d;
+    array *temperature = new_array((size_t)heads, false), *dtemperature = new_array((size_t)heads, false);
+    array *room = scratch(), *maps = new_array((size_t)(s->n * heads * (2 * d * d + 2 * d)), true);
+    pair qkv = in(3 * channels, s->n, s->h, s->w), dy = in(channels, s->n, s->h, s->w);
+    pair y = out(channels, s->n, s->h, s->w), dqkv = out(3 * channels, s->n, s->h, s->w);
+    plain->attention_forward(temperature->host, heads, qkv.host, maps->host, y.host, room->host);
+    device->attention_forward(temperature->there, heads, qkv.there, maps->there, y.there, room->there);
+    check_planes("attention_forward", &y);
+    check_array("attention_forward, maps", maps);
+    plain->attention_backward(temperature->host, heads, qkv.host, maps->host, dy.host, dqkv.host,
+                              dtemperature->host, room->host);
+    device->attention_backward(temperature->there, heads, qkv.there, maps->there, dy.there, dqkv.there,
+                               dtemperature->there, room->there);
+    check_planes("attention_backward, input", &dqkv);
+    check_array("attention_backward, temperature", dtemperature);
+    free_arrays();
+}
+
+static void attention(void **state) {
+    (void)state;
+    FOR_SIZES {
+        check_attention(1, 16, s);
+        check_attention(4, 5, s);
+    }
+}
+
+static void prompt(void **state) {
+    (void)state;
+    for (int side = 4; side <= 64; side *= 4) {
+        const int features = 40, channels = 3, length = 5, n = 3, h = 24, w = 16;
+        size_t values = (size_t)(channels * side * side);
+        array *param = new_array(5 * values, false), *dparam = new_array(5 * values, false),
+              *room = scratch();
+        array *linear = new_array(5 * 40, false), *dlinear = new_array(5 * 40, false);
+        array *bias = new_array(5, false), *dbias = new_array(5, false);
+        array *mean = new_array(3 * 40, true), *mix = new_array(3 * 5, true);
+        pair x = in(features, n, h, w), picture = out(channels, n, h, w), dpicture = in(channels, n, h, w);
+        pair dx = in(features, n, h, w);
+        trainer_prompt host = {features, channels, side, length, param->host, linear->host, bias->host};
+        trainer_prompt there = {features, channels, side, length, param->there, linear->there, bias->there};
+        plain->prompt_forward(&host, x.host, mean->host, mix->host, picture.host, room->host);
+        device->prompt_forward(&there, x.there, mean->there, mix->there, picture.there, room->there);
+        check_array("prompt_forward, mean", mean);
+        check_array("prompt_forward, mix", mix);
+        check_planes("prompt_forward", &picture);
+        plain->prompt_backward(&host, mean->host, mix->host, dpicture.host, dx.host, dparam->host,
+                               dlinear->host, dbias->host, room->host);
+        device->prompt_backward(&there, mean->there, mix->there, dpicture.there, dx.there, dparam->there,
+                                dlinear->there, dbias->there, room->there);
+        check_planes("prompt_backward, input", &dx);
+        check_array("prompt_backward, param", dparam);
+        check_array("prompt_backward, linear", dlinear);
+        check_array("prompt_backward, bias", dbias);
+        free_arrays();
+    }
+}
+
+static void pixels(void **state) {
+    (void)state;
+    FOR_SIZES {
+        size_t count = (size_t)(3 * s->n * s->h * s->w);
+        array *images = new_array(count, false), *back = new_array(count, true), *room = scratch();
+        pair packed = out(3, s->n, s->h, s->w), target = in(3, s->n, s->h, s->w);
+        pair dy = out(3, s->n, s->h, s->w), narrow = in(8, s->n, s->h, s->w);
+        pair wide = out(2, s->n, 2 * s->h, 2 * s->w), again = out(8, s->n, s->h, s->w);
+        double expected = 3, sum = 3, *there = memory->allocate(sizeof sum);
+        plain->pack(images->host, packed.host);
+        device->pack(images->there, packed.there);
+        check_planes("pack", &packed);
+        plain->unpack(packed.host, back->host);
+        device->unpack(packed.there, back->there);
+        check_array("unpack", back);
+        plain->shuffle(narrow.host, wide.host);
+        device->shuffle(narrow.there, wide.there);
+        check_planes("shuffle", &wide);
+        plain->unshuffle(wide.host, again.host);
+        device->unshuffle(wide.there, again.there);
+        check_planes("unshuffle", &again);
+        memory->upload(there, &sum, sizeof sum);
+        plain->loss(packed.host, target.host, 0.25f, dy.host, &expected, room->host);
+        device->loss(packed.there, target.there, 0.25f, dy.there, there, room->there);
+        memory->download(&sum, there, sizeof sum);
+        assert_float_equal(sum, expected, 1e-9 * expected);
+        check_planes("loss", &dy);
+        memory->release(there);
+        free_arrays();
+    }
+}
+
+static void adamw(void **state) {
+    (void)state;
+    const size_t count = 1000;
+    array *values = new_array(count, false), *gradient = new_array(count, false);
+    array *moment1 = new_array(count, false), *moment2 = new_array(count, false);
+    uint8_t mask[1000], *mask_there = memory->allocate(sizeof mask);
+    for (size_t i = 0; i < count; i++) {
+        mask[i] = (uint8_t)trainer_random_below(&source, 2);
+        moment2->host[i] *= moment2->host[i];
+    }
+    memory->upload(moment2->there, moment2->host, count * sizeof *moment2->host);
+    memory->upload(mask_there, mask, sizeof mask);
+    for (uint64_t step = 1; step < 4; step++) {
+        trainer_adamw settings = {1e-2, 0.9, 0.999, 1e-8, 0.01, step};
+        trainer_adamw_factors factors = trainer_adamw_factors_of(&settings);
+        trainer_adamw_factors *there = memory->allocate(sizeof factors);
+        memory->upload(there, &factors, sizeof factors);
+        plain->adamw(&factors, count, values->host, gradient->host, moment1->host, moment2->host, mask);
+        device->adamw(there, count, values->there, gradient->there, moment1->there, moment2->there,
+                      mask_there);
+        check_array("adamw, values", values);
+        check_array("adamw, moment 1", moment1);
+        check_array("adamw, moment 2", moment2);
+        memory->release(there);
+    }
+    memory->release(mask_there);
+    free_arrays();
+}
+
+/* ---- Steps -----------------------------------------------------------------------------------------------
+ */
+
+static mirl_config tiny(void) {
+    return (mirl_config){.dim = 4,
+                         .blocks = {1, 1, 1, 2},
+                         .refinement = 1,
+                         .heads = {1, 2, 4, 8},
+                         .ffn = 2.66,
+                         .prompt_len = 5,
+                         .prompt_dims = {4, 8, 8},
+                         .prompt_sizes = {20, 8, 4}};
+}
+
+/* PyTorch's values after three steps on the golden batch, within `bound` of each tensor's largest. */
+static void golden_steps_with(trainer_precision precision, const char *name, double bound) {
+    char text[200];
+    mirl_config config = tiny();
+    mirl_graph *graph = mirl_graph_create(&config, NULL);
+    golden *file = golden_open("training.safetensors");
+    const float *clean = golden_tensor(file, "clean", NULL), *noisy = golden_tensor(file, "noisy", NULL);
+    double expected[3], losses[4];
+    mirl_error error;
+
+    if (strcmp(device->name, "cuda") == 0)
+        assert_non_null(trainer_device_open("cuda", precision, text, sizeof text, NULL));
+    assert_int_equal(
+        sscanf(golden_metadata(file, "losses"), "[%lf, %lf, %lf]", &expected[0], &expected[1], &expected[2]),
+        3);
+    trainer_network *network = trainer_network_create(graph, device, NULL);
+    trainer_team *team = trainer_team_create(network, 1, SAMPLES, SIDE, SAMPLES, NULL);
+    size_t count = network->parameters;
+    float *values = malloc(count * sizeof *values);
+    float *moment1 = calloc(count, sizeof *moment1), *moment2 = calloc(count, sizeof *moment2);
+    uint8_t *mask = malloc(count);
+    memset(mask, 1, count);
+    for (int i = 0; i < graph->layer_count; i++) {
+        snprintf(text, sizeof text, "start.%s", graph->layers[i].name);
+        memcpy(values + network->at[i], golden_tensor(file, text, NULL),
+               graph->layers[i].count * sizeof *values);
+    }
+    trainer_team_push(team, values, moment1, moment2, mask);
+    for (int step = 0; step < 3; step++) {
+        trainer_adamw settings = {2e-4, 0.9, 0.999, 1e-8, 0.01, (uint64_t)step + 1};
+        losses[step] = trainer_team_gradients(team, values, noisy, clean, 1);
+        trainer_team_step(team, &settings, values, moment1, moment2, mask);
+    }
+    // The loss is one batch late, but for the first.
+    losses[3] = trainer_team_gradients(team, values, noisy, clean, 1);
+    for (int step = 0; step < 3; step++)
+        assert_float_equal(losses[step ? step + 1 : 0], expected[step], bound);
+    if (trainer_team_pull(team, values, moment1, moment2, &error))
+        fail_msg("%s", error.message);
+    tolerance = bound;
+    for (int i = 0; i < graph->layer_count; i++) {
+        snprintf(text, sizeof text, "after3.%s", graph->layers[i].name);
+        const float *after = golden_tensor(file, text, NULL);
+        snprintf(text, sizeof text, "%s, %s", name, graph->layers[i].name);
+        check_values(text, after, values + network->at[i], graph->layers[i].count);
+    }
+    tolerance = 1e-5;
+    free(values);
+    free(moment1);
+    free(moment2);
+    free(mask);
+    trainer_team_free(team);
+    trainer_network_free(network);
+    mirl_graph_free(graph);
+    golden_close(file);
+}
+
+static void golden_steps(void **state) {
+    (void)state;
+    golden_steps_with(TRAINER_TF32, "tf32", 1e-3);
+    golden_steps_with(TRAINER_BF16, "bf16", 1e-2);
+    golden_steps_with(TRAINER_FLOAT32, "float32", 1e-3); // the bound of the processor's operations
+}
+
+/* ---- Runs ------------------------------------------------------------------------------------------------
+ */
+
+static char *folder, data_folder[512];
+
+/* Two rounds of few steps in folder/name, on the device or the processor; `stop_after` < 0: to the end. */
+typedef struct stopping {
+    int left;
+    volatile sig_atomic_t stop;
+} stopping;
+
+static void count_down(const trainer_progress *progress, void *user) {
+    stopping *s = user;
+    (void)progress;
+    s->stop = s->left-- == 0;
+}
+
+static trainer_ending run_in(const char *name, const trainer_ops *ops, int stop_after) {
+    char path[512];
+    mirl_error error;
+    trainer_recipe recipe = trainer_recipe_default();
+    stopping s = {.left = stop_after};
+    assert_int_equal(trainer_recipe_read(&recipe, MIRL_SOURCE_DIR "/weights/recipes/tiny.recipe", &error),
+                     MIRL_OK);
+    assert_int_equal(
+        trainer_recipe_parse(&recipe,
+                             "rounds = 1\nround = 8 steps\nwarmup = 2\nlog_steps = 1\nbatch = 2\n"
+                             "reset = rewind=3\ncrop = 16\n",
+                             "test", &error),
+        MIRL_OK);
+    memcpy(recipe.data_folder, data_folder, sizeof data_folder);
+    recipe.threads = 1;
+    if (trainer_recipe_check(&recipe, &error))
+        fail_msg("%s", error.message);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    mkdir(path, 0777);
+    trainer_run_options options = {.recipe = &recipe, .folder = path, .ops = ops, .resume = true};
+    if (stop_after >= 0) {
+        options.progress = count_down;
+        options.stop = &s.stop;
+        options.user = &s;
+    }
+    trainer_ending ending = trainer_run(&options, &error);
+    if (ending == TRAINER_FAILED || ending == TRAINER_REFUSED)
+        fail_msg("%s", error.message);
+    return ending;
+}
+
+/* All values of a run's result; to be freed. */
+static float *result_of(const char *name, const char *file, size_t *count) {
+    char path[600];
+    mirl_error error;
+    snprintf(path, sizeof path, "%s/%s/%s.safetensors", folder, name, file);
+    mirl_weights *weights = mirl_weights_open(path, &error);
+    if (!weights)
+        fail_msg("%s", error.message);
+    const mirl_graph *graph = mirl_weights_graph(weights);
+    float *values = malloc(graph->parameters * sizeof *values), *at = values;
+    for (int i = 0; i < graph->layer_count; at += graph->layers[i++].count)
+        mirl_weights_values(weights, i, at);
+    *count = graph->parameters;
+    mirl_weights_close(weights);
+    return values;
+}
+
+static void check_runs(const char *name, const char *file, double bound) {
+    size_t count, same;
+    float *expected = result_of("processor", file, &count), *values = result_of(name, file, &same);
+    assert_int_equal(count, same);
+    tolerance = bound;
+    check_values(name, expected, values, count);
+    tolerance = 1e-5;
+    free(expected);
+    free(values);
+}
+
+/* Rounds, pruning and rewinding on the device end where the processor's do, wherever each part was trained.
+ */
+static void runs_change_devices(void **state) {
+    (void)state;
+    folder = scene_folder();
+    snprintf(data_folder, sizeof data_folder, "%s/data", folder);
+    for (int i = 0; i < 3; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "data/train/denoise/own/%d.png", i);
+        scene_write(folder, path, 40, 32, (uint64_t)i + 1);
+    }
+    assert_int_equal(run_in("processor", plain, -1), TRAINER_COMPLETE);
+    assert_int_equal(run_in("device", device, -1), TRAINER_COMPLETE);
+    check_runs("device", "round-0", 1e-3);
+    check_runs("device", "tiny", 1e-3);
+    assert_int_equal(run_in("there", plain, 5), TRAINER_STOPPED);
+    assert_int_equal(run_in("there", device, -1), TRAINER_COMPLETE);
+    check_runs("there", "tiny", 1e-3);
+    assert_int_equal(run_in("back", device, 10), TRAINER_STOPPED);
+    assert_int_equal(run_in("back", plain, -1), TRAINER_COMPLETE);
+    check_runs("back", "tiny", 1e-3);
+    scene_remove(folder);
+}
+
+/* Whole images through the device, against the program's own way, in sizes that change. */
+static void images_are_restored(void **state) {
+    (void)state;
+    static const int shapes[][2] = {{32, 48}, {32, 48}, {56, 16}};
+    const char *path = MIRL_SOURCE_DIR "/weights/denoise.safetensors";
+    mirl_error error;
+    mirl_model *model = mirl_model_open(path, &error);
+    trainer_restorer *restorer = trainer_restorer_open(path, device, &error);
+    mirl_options options = mirl_options_default();
+    if (!model || !restorer)
+        fail_msg("%s", error.message);
+    options.tile = MIRL_TILE_WHOLE;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        size_t width = (size_t)shapes[i][0], height = (size_t)shapes[i][1], count = 3 * width * height;
+        float *input = malloc(3 * count * sizeof *input), *expected = input + count,
+              *restored = expected + count;
+        for (size_t v = 0; v < count; v++)
+            input[v] = (float)trainer_random_uniform(&source, 0, 1);
+        mirl_image from = {input, width, height, 3, 1, (ptrdiff_t)width, (ptrdiff_t)(width * height)};
+        mirl_image to = from;
+        to.data = expected;
+        if (mirl_restore(model, &from, &to, &options, &error) ||
+            trainer_restorer_run(restorer, input, restored, width, height, &error))
+            fail_msg("%s", error.message);
+        check_values("a restored image", expected, restored, count);
+        free(input);
+    }
+    trainer_restorer_close(restorer);
+    mirl_model_close(model);
+}
+
+static int seed(void **state) {
+    (void)state;
+    source = trainer_random_stream(17, 0, 0);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(convolutions),
+        cmocka_unit_test(depthwise),
+        cmocka_unit_test(gate),
+        cmocka_unit_test(norm),
+        cmocka_unit_test(attention),
+        cmocka_unit_test(prompt),
+        cmocka_unit_test(pixels),
+        cmocka_unit_test(adamw),
+        cmocka_unit_test(golden_steps),
+        cmocka_unit_test(runs_change_devices),
+        cmocka_unit_test(images_are_restored),
+    };
+    const char *name = argc > 1 ? argv[1] : "twin";
+    char text[200];
+    mirl_error error;
+    plain = trainer_ops_get("baseline");
+    device = strncmp(name, "twin", 4) == 0
+                 ? trainer_ops_get(name)
+                 : trainer_device_open(name, TRAINER_FLOAT32, text, sizeof text, &error);
+    if (!device) {
+        printf("skipped: %s\n", error.message);
+        return SKIPPED;
+    }
+    memory = device->memory;
+    return cmocka_run_group_tests(tests, seed, NULL);
+}
