@@ -21,7 +21,7 @@ class Engine:
     module = ""  # what it is in Python
     version = ""  # if the module does not tell
     dense = True  # multiplies zeros, too
-    slow = False  # too slow to be run where it would only multiply other zeros
+    slow = False  # too slow to be run where nothing but its zeros would differ
     compiles = False  # in its first run, and keeps that
     avx2 = None  # the environment that keeps it to AVX2, if there is such a switch
 
