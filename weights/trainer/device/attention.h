@@ -1,5 +1,5 @@
 /* Attention across channels: G = q^ k^T (q^, k^: rows divided by their norms), A = softmax(temperature G),
- * y = A v. The products over pixels are cuBLAS's, all images of a head at once; what lies between them is
+ * y = A v. The products over pixels are cuBLAS's, all images and heads at once; what lies between them is
  * small: d x d numbers for every head of every image, d = channels / heads.
  *
  * maps hold for each image, for each head: A [d][d], G [d][d], 1/norm of the rows of q [d] and of k [d].
@@ -87,64 +87,67 @@ KERNEL(softmax_kernel, attention_shape shape, const real *temperature, real *map
     }
 }
 
-/* The pixels of a head's rows of q (0), k (1) or v (2), or of y (0), in the first image. */
-static real *rows_of(const trainer_planes *planes, const attention_shape *shape, uint32_t part,
-                     uint32_t head) {
-    return planes->data + (size_t)((part * shape->heads + head) * shape->d) * planes->pitch;
+/* The pixels of q (0), k (1) or v (2), or of y (0), for products over pixels: images follow each other, heads
+ * are groups. */
+static matrix rows_of(const trainer_planes *planes, const attention_shape *shape, uint32_t part) {
+    matrix rows;
+    rows.data = planes->data + (size_t)(part * shape->heads * shape->d) * planes->pitch;
+    rows.ld = planes->pitch;
+    rows.stride = shape->pixels;
+    rows.group_stride = shape->d * planes->pitch;
+    return rows;
 }
 
-/* small [d][d] of every image = left right^T, over pixels */
-static void correlate(const attention_shape *shape, const real *left, size_t left_pitch, const real *right,
-                      size_t right_pitch, real *small, size_t stride) {
+/* The small [d][d] of all images and heads, `kept` values from one to the next. */
+static matrix small_of(const real *data, const attention_shape *shape, size_t kept) {
+    matrix small;
+    small.data = data;
+    small.ld = shape->d;
+    small.stride = shape->heads * kept;
+    small.group_stride = kept;
+    return small;
+}
+
+/* small = left right^T, over pixels */
+static void correlate(const attention_shape *shape, matrix left, matrix right, matrix small) {
     product p = {0};
     p.transpose_a = true;
     p.m = p.n = (int)shape->d;
     p.k = (int)shape->pixels;
     p.a = right;
-    p.lda = right_pitch;
     p.b = left;
-    p.ldb = left_pitch;
-    p.stride_a = p.stride_b = shape->pixels;
     p.c = small;
-    p.ldc = shape->d;
-    p.stride_c = stride;
     p.count = (int)shape->images;
+    p.groups = (int)shape->heads;
     multiply(p);
 }
 
-/* y = beta y + small x, or with the small matrix transposed */
-static void apply(const attention_shape *shape, const real *small, size_t stride, bool transposed,
-                  const real *x, size_t x_pitch, real beta, real *y, size_t y_pitch) {
+/* y = beta y + small x, or with the small matrices transposed */
+static void apply(const attention_shape *shape, matrix small, bool transposed, matrix x, real beta,
+                  matrix y) {
     product p = {0};
     p.transpose_b = transposed;
     p.m = (int)shape->pixels;
     p.n = p.k = (int)shape->d;
     p.a = x;
-    p.lda = x_pitch;
     p.b = small;
-    p.ldb = shape->d;
-    p.stride_a = p.stride_c = shape->pixels;
-    p.stride_b = stride;
     p.beta = beta;
     p.c = y;
-    p.ldc = y_pitch;
     p.count = (int)shape->images;
+    p.groups = (int)shape->heads;
     multiply(p);
 }
 
 static void device_attention_forward(const real *temperature, int heads, trainer_planes qkv, real *maps,
                                      trainer_planes y, real *scratch) {
     attention_shape shape = shape_of(&y, heads);
-    size_t square = (size_t)shape.d * shape.d, stride = shape.heads * shape.kept;
     (void)scratch;
     LAUNCH(norms_kernel, 2 * shape.images * shape.heads * shape.d, shape, qkv, maps);
-    for (uint32_t h = 0; h < shape.heads; h++)
-        correlate(&shape, rows_of(&qkv, &shape, 0, h), qkv.pitch, rows_of(&qkv, &shape, 1, h), qkv.pitch,
-                  maps + h * shape.kept + square, stride);
+    correlate(&shape, rows_of(&qkv, &shape, 0), rows_of(&qkv, &shape, 1),
+              small_of(maps + (size_t)shape.d * shape.d, &shape, shape.kept));
     LAUNCH(softmax_kernel, shape.images * shape.heads * shape.d, shape, temperature, maps);
-    for (uint32_t h = 0; h < shape.heads; h++)
-        apply(&shape, maps + h * shape.kept, stride, false, rows_of(&qkv, &shape, 2, h), qkv.pitch, 0,
-              rows_of(&y, &shape, 0, h), y.pitch);
+    apply(&shape, small_of(maps, &shape, shape.kept), false, rows_of(&qkv, &shape, 2), 0,
+          rows_of(&y, &shape, 0));
 }
 
 /* From dA (in d) to the gradient of G (again in d), through the softmax; what the norm of q takes away of dq,
@@ -234,26 +237,19 @@ static void device_attention_backward(const real *temperature, int heads, traine
                                       const real *maps, trainer_planes dy, trainer_planes dqkv,
                                       real *dtemperature, real *scratch) {
     attention_shape shape = shape_of(&dy, heads);
-    size_t square = (size_t)shape.d * shape.d, stride = shape.heads * shape.kept;
     uint32_t rows = shape.images * shape.heads * shape.d;
     real *dg = scratch, *take_q = dg + rows * (size_t)shape.d, *take_k = take_q + rows,
          *partial = take_k + rows;
+    matrix dlogits = small_of(dg, &shape, (size_t)shape.d * shape.d);
     trainer_planes qk = trainer_part(qkv, 0, 2 * dy.channels), dqk = trainer_part(dqkv, 0, 2 * dy.channels);
 
-    for (uint32_t h = 0; h < shape.heads; h++) {
-        correlate(&shape, rows_of(&dy, &shape, 0, h), dy.pitch, rows_of(&qkv, &shape, 2, h), qkv.pitch,
-                  dg + h * square, shape.heads * square);
-        apply(&shape, maps + h * shape.kept, stride, true, rows_of(&dy, &shape, 0, h), dy.pitch, 0,
-              rows_of(&dqkv, &shape, 2, h), dqkv.pitch);
-    }
+    correlate(&shape, rows_of(&dy, &shape, 0), rows_of(&qkv, &shape, 2), dlogits);
+    apply(&shape, small_of(maps, &shape, shape.kept), true, rows_of(&dy, &shape, 0), 0,
+          rows_of(&dqkv, &shape, 2));
     LAUNCH(softmax_backward_kernel, rows, shape, temperature, maps, dg, take_q, partial);
     LAUNCH(columns_kernel, rows, shape, maps, dg, take_k);
     add_partials(partial, shape.heads, shape.images * shape.d, dtemperature);
     LAUNCH(take_kernel, spot_blocks(&qk), shape, qk, take_q, take_k, dqk);
-    for (uint32_t h = 0; h < shape.heads; h++) {
-        apply(&shape, dg + h * square, shape.heads * square, false, rows_of(&qkv, &shape, 1, h), qkv.pitch, 1,
-              rows_of(&dqkv, &shape, 0, h), dqkv.pitch);
-        apply(&shape, dg + h * square, shape.heads * square, true, rows_of(&qkv, &shape, 0, h), qkv.pitch, 1,
-              rows_of(&dqkv, &shape, 1, h), dqkv.pitch);
-    }
+    apply(&shape, dlogits, false, rows_of(&qkv, &shape, 1), 1, rows_of(&dqkv, &shape, 0));
+    apply(&shape, dlogits, true, rows_of(&qkv, &shape, 0), 1, rows_of(&dqkv, &shape, 1));
 }

@@ -41,22 +41,22 @@ KERNEL(turn_kernel, const real *weight, uint32_t out, uint32_t in, real *turned)
     }
 }
 
-/* y[rows] = add + matrix x[columns], for a matrix as cuBLAS's second operand */
-static void multiply_planes(const real *matrix, bool transposed, trainer_planes x, const trainer_planes *add,
+/* y[rows] = add + weight x[columns], for a matrix as cuBLAS's second operand */
+static void multiply_planes(const real *weight, bool transposed, trainer_planes x, const trainer_planes *add,
                             trainer_planes y) {
     product p = {0};
     p.transpose_b = transposed;
     p.m = (int)trainer_pixels(&x);
     p.n = y.channels;
     p.k = x.channels;
-    p.a = x.data;
-    p.lda = x.pitch;
-    p.b = matrix;
-    p.ldb = (size_t)(transposed ? y.channels : x.channels);
+    p.a.data = x.data;
+    p.a.ld = x.pitch;
+    p.b.data = weight;
+    p.b.ld = (size_t)(transposed ? y.channels : x.channels);
     p.beta = add ? 1 : 0;
-    p.c = y.data;
-    p.ldc = y.pitch;
-    p.count = 1;
+    p.c.data = y.data;
+    p.c.ld = y.pitch;
+    p.count = p.groups = 1;
     if (add && add->data != y.data)
         copy_planes(*add, y);
     multiply(p);
@@ -103,14 +103,14 @@ static void device_conv_backward_weight(const trainer_conv *conv, trainer_planes
     p.m = x.channels;
     p.n = dy.channels;
     p.k = (int)trainer_pixels(&x);
-    p.a = x.data;
-    p.lda = x.pitch;
-    p.b = dy.data;
-    p.ldb = dy.pitch;
+    p.a.data = x.data;
+    p.a.ld = x.pitch;
+    p.b.data = dy.data;
+    p.b.ld = dy.pitch;
     p.beta = 1;
-    p.c = dweight;
-    p.ldc = (size_t)x.channels;
-    p.count = 1;
+    p.c.data = dweight;
+    p.c.ld = (size_t)x.channels;
+    p.count = p.groups = 1;
     multiply(p);
 }
 

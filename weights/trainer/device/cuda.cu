@@ -39,22 +39,66 @@ static void cublas_check(cublasStatus_t code, const char *what) {
         cuda_fail(what, cublasGetStatusString(code));
 }
 
+enum { MOST_POINTERS = 1 << 15 }; // of matrices that one product takes by pointers
+
+static const real **cuda_pointers; // a, b, c: MOST_POINTERS each, in the device's memory
+
+KERNEL(pointers_kernel, product p, const real **pointers) {
+    FOR_LANES {
+        uint32_t i = BLOCK * LANES + (uint32_t)lane, count = (uint32_t)p.count;
+        if (i >= count * (uint32_t)p.groups)
+            continue;
+        pointers[i] = p.a.data + i % count * p.a.stride + i / count * p.a.group_stride;
+        pointers[MOST_POINTERS + i] = p.b.data + i % count * p.b.stride + i / count * p.b.group_stride;
+        pointers[2 * MOST_POINTERS + i] = p.c.data + i % count * p.c.stride + i / count * p.c.group_stride;
+    }
+}
+
+/* cuBLAS knows one distance from matrix to matrix; where there are two, every matrix has a pointer. */
+static void multiply_by_pointers(const product *p) {
+    const float one = 1;
+    LAUNCH(pointers_kernel, blocks_of((size_t)(p->count * p->groups)), *p, cuda_pointers);
+    cublas_check(cublasGemmBatchedEx(cuda_blas, p->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N,
+                                     p->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N, p->m, p->n, p->k, &one,
+                                     (const void *const *)cuda_pointers, CUDA_R_32F, (int)p->a.ld,
+                                     (const void *const *)(cuda_pointers + MOST_POINTERS), CUDA_R_32F,
+                                     (int)p->b.ld, &p->beta,
+                                     (void *const *)(cuda_pointers + 2 * MOST_POINTERS), CUDA_R_32F,
+                                     (int)p->c.ld, p->count * p->groups, cuda_compute, CUBLAS_GEMM_DEFAULT),
+                 "matrix products");
+}
+
+/* Whether every matrix of an operand begins at a multiple of 16 bytes, and so do its columns. cuBLAS sees
+ * this of strides, but must be sure of it where it is given pointers. */
+static bool is_aligned(const matrix *m) {
+    return ((uintptr_t)m->data / sizeof(real) | m->ld | m->stride | m->group_stride) % 4 == 0;
+}
+
 static void multiply(product p) {
     const float one = 1;
-    cublas_check(cublasGemmStridedBatchedEx(
-                     cuda_blas, p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N,
-                     p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N, p.m, p.n, p.k, &one, p.a, CUDA_R_32F,
-                     (int)p.lda, (long long)p.stride_a, p.b, CUDA_R_32F, (int)p.ldb, (long long)p.stride_b,
-                     &p.beta, p.c, CUDA_R_32F, (int)p.ldc, (long long)p.stride_c, p.count, cuda_compute,
-                     CUBLAS_GEMM_DEFAULT),
-                 "a matrix product");
+    if (p.groups > 1 && p.count * p.groups <= MOST_POINTERS && is_aligned(&p.a) && is_aligned(&p.b) &&
+        is_aligned(&p.c)) {
+        multiply_by_pointers(&p);
+        return;
+    }
+    for (int group = 0; group < p.groups; group++)
+        cublas_check(cublasGemmStridedBatchedEx(
+                         cuda_blas, p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N,
+                         p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N, p.m, p.n, p.k, &one,
+                         p.a.data + (size_t)group * p.a.group_stride, CUDA_R_32F, (int)p.a.ld,
+                         (long long)p.a.stride, p.b.data + (size_t)group * p.b.group_stride, CUDA_R_32F,
+                         (int)p.b.ld, (long long)p.b.stride, &p.beta,
+                         (real *)p.c.data + (size_t)group * p.c.group_stride, CUDA_R_32F, (int)p.c.ld,
+                         (long long)p.c.stride, p.count, cuda_compute, CUBLAS_GEMM_DEFAULT),
+                     "a matrix product");
 }
 
 static void clear_values(real *values, size_t count) {
     cuda_check(cudaMemsetAsync(values, 0, count * sizeof *values, cuda_stream), "clearing");
 }
 
-/* ---- Memory and queue ------------------------------------------------------------------------------------ */
+/* ---- Memory and queue ------------------------------------------------------------------------------------
+ */
 
 static void *device_allocate(size_t bytes) {
     void *memory = NULL;
@@ -175,7 +219,8 @@ static const trainer_memory device_memory = {
 #include "trainer/device/table.h"
 // clang-format on
 
-/* ---- Opening --------------------------------------------------------------------------------------------- */
+/* ---- Opening ---------------------------------------------------------------------------------------------
+ */
 
 static mirl_status open_device(mirl_error *error) {
     void *workspace = NULL;
@@ -190,6 +235,7 @@ static mirl_status open_device(mirl_error *error) {
     for (int i = 0; i < TRAINER_MARKS; i++)
         cuda_check(cudaEventCreateWithFlags(&cuda_marks[i], cudaEventDisableTiming), "opening it");
     cuda_check(cudaMalloc(&workspace, WORKSPACE), "opening it");
+    cuda_check(cudaMalloc((void **)&cuda_pointers, 3 * MOST_POINTERS * sizeof *cuda_pointers), "opening it");
     cublas_check(cublasCreate(&cuda_blas), "opening cuBLAS");
     if (!cuda_failure[0]) {
         cublas_check(cublasSetStream(cuda_blas, cuda_stream), "opening cuBLAS");
@@ -209,7 +255,7 @@ const trainer_ops *trainer_cuda_open(trainer_precision precision, char *name, si
         return NULL;
     cuda_compute = precision == TRAINER_TF32   ? CUBLAS_COMPUTE_32F_FAST_TF32
                    : precision == TRAINER_BF16 ? CUBLAS_COMPUTE_32F_FAST_16BF
-                                               : CUBLAS_COMPUTE_32F_PEDANTIC;
+                                               : CUBLAS_COMPUTE_32F;
     if (cudaGetDeviceProperties(&properties, 0) != cudaSuccess) {
         mirl_fail(error, MIRL_ERROR_ARGUMENT, "the CUDA device does not say what it is");
         return NULL;

@@ -154,19 +154,21 @@ static uint32_t split_length(size_t items, uint32_t splits) {
 /* ---- Matrix products ------------------------------------------------------------------------------------
  */
 
-/** C = op(A) op(B) + beta C for `count` matrices, with cuBLAS's meaning of every argument: matrices stand
- * column after column, ld values from one column to the next; op(A) is m x k, op(B) k x n, C m x n. */
+/** A matrix of cuBLAS: column after column, ld values from one column to the next; and the distances from one
+ * to the next of `count` matrices, and from one to the next of `groups` of them. */
+typedef struct matrix {
+    const real *data;
+    size_t ld, stride, group_stride;
+} matrix;
+
+/** C = op(A) op(B) + beta C for groups * count matrices, with cuBLAS's meaning of every argument: op(A) is
+ * m x k, op(B) k x n, C m x n. */
 typedef struct product {
     bool transpose_a, transpose_b;
     int m, n, k;
-    const real *a;
-    size_t lda, stride_a;
-    const real *b;
-    size_t ldb, stride_b;
+    matrix a, b, c; ///< c.data is written
     real beta;
-    real *c;
-    size_t ldc, stride_c;
-    int count;
+    int count, groups;
 } product;
 
 static void multiply(product p);

@@ -10,17 +10,19 @@
 
 /* cuBLAS's product, by its definition. */
 static void multiply(product p) {
-    for (int matrix = 0; matrix < p.count; matrix++) {
-        const real *a = p.a + (size_t)matrix * p.stride_a, *b = p.b + (size_t)matrix * p.stride_b;
-        real *c = p.c + (size_t)matrix * p.stride_c;
-        size_t a_row = p.transpose_a ? p.lda : 1, a_column = p.transpose_a ? 1 : p.lda;
-        size_t b_row = p.transpose_b ? p.ldb : 1, b_column = p.transpose_b ? 1 : p.ldb;
-        for (size_t j = 0; j < (size_t)p.n; j++)
-            for (size_t i = 0; i < (size_t)p.m; i++) {
-                real sum = 0;
+    for (int i = 0; i < p.count * p.groups; i++) {
+        size_t which = (size_t)(i % p.count), group = (size_t)(i / p.count);
+        const real *a = p.a.data + which * p.a.stride + group * p.a.group_stride;
+        const real *b = p.b.data + which * p.b.stride + group * p.b.group_stride;
+        real *c = (real *)p.c.data + which * p.c.stride + group * p.c.group_stride;
+        size_t a_row = p.transpose_a ? p.a.ld : 1, a_column = p.transpose_a ? 1 : p.a.ld;
+        size_t b_row = p.transpose_b ? p.b.ld : 1, b_column = p.transpose_b ? 1 : p.b.ld;
+        for (size_t column = 0; column < (size_t)p.n; column++)
+            for (size_t row = 0; row < (size_t)p.m; row++) {
+                real *to = c + column * p.c.ld + row, sum = 0;
                 for (size_t l = 0; l < (size_t)p.k; l++)
-                    sum += a[i * a_row + l * a_column] * b[l * b_row + j * b_column];
-                c[i + j * p.ldc] = sum + (p.beta != 0 ? p.beta * c[i + j * p.ldc] : 0);
+                    sum += a[row * a_row + l * a_column] * b[l * b_row + column * b_column];
+                *to = sum + (p.beta != 0 ? p.beta * *to : 0);
             }
     }
 }
