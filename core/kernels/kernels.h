@@ -70,7 +70,8 @@ typedef struct mirl_kernels {
     void (*depthwise)(const float *w, float *sums, const float *in, size_t in_row, float *out, size_t out_row,
                       int rows, size_t width);
 
-    /** gate[i] = gelu(gate[i]) * value[i], gelu(x) = x/2 * (1 + erf(x/sqrt 2)); erf to 2e-7. Padded. */
+    /** gate[i] = gelu(gate[i]) * value[i], gelu(x) = x/2 * (1 + erf(x/sqrt 2)) to 1.5e-6 or 3e-7 |x|.
+     * Padded. */
     void (*gate)(float *gate, const float *value, size_t count);
 
     /** sum of x[i]^2 over i < count. */
