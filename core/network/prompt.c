@@ -7,12 +7,14 @@ struct prompt {
     const mirl_run *run;
     const mirl_prompt *prompt;
     const mirl_map *x, *picture;
-    float *means; /* [features] */
-    float *mixed; /* [channels][size][size] */
+    float *means;  /* [features] */
+    float *shares; /* [prompt_len], after the softmax */
+    float *mixed;  /* [channels][size][size] */
 };
 
-static struct prompt describe(const mirl_prompt *prompt, mirl_arena *shared) {
+static struct prompt describe(const mirl_model *model, const mirl_prompt *prompt, mirl_arena *shared) {
     struct prompt p = {.prompt = prompt};
+    p.shares = mirl_arena_take(shared, (size_t)model->graph->config.prompt_len);
     p.means = mirl_arena_take(shared, (size_t)prompt->features);
     p.mixed = mirl_arena_take(shared, (size_t)prompt->channels * (size_t)prompt->size * (size_t)prompt->size);
     return p;
@@ -30,28 +32,37 @@ static void mean_unit(void *context, size_t channel, int thread) {
     p->means[channel] = (float)(sum / ((double)p->x->width * (double)p->x->height));
 }
 
-/* softmax(linear_layer(means)), and the prototypes mixed by it. */
-static void mix(const struct prompt *p) {
-    const mirl_prompt *prompt = p->prompt;
+/* softmax(linear_layer(means)). */
+static void share(const struct prompt *p) {
     float *const *values = p->run->model->values;
-    const float *weight = values[prompt->linear_weight], *prototype = values[prompt->prompt_param];
-    const int count = p->run->model->graph->config.prompt_len;
-    const size_t pixels = (size_t)prompt->channels * (size_t)prompt->size * (size_t)prompt->size;
-    double share[64], most = -INFINITY, sum = 0; /* a configuration has at most 64 prototypes */
+    const float *weight = values[p->prompt->linear_weight], *bias = values[p->prompt->linear_bias];
+    const int count = p->run->model->graph->config.prompt_len, features = p->prompt->features;
+    double shares[64], most = -INFINITY, sum = 0; /* a configuration has at most 64 prototypes */
 
     for (int i = 0; i < count; i++) {
-        share[i] = (double)values[prompt->linear_bias][i];
-        for (int f = 0; f < prompt->features; f++)
-            share[i] += (double)weight[i * prompt->features + f] * (double)p->means[f];
-        most = fmax(most, share[i]);
+        shares[i] = (double)bias[i];
+        for (int f = 0; f < features; f++)
+            shares[i] += (double)weight[i * features + f] * (double)p->means[f];
+        most = fmax(most, shares[i]);
     }
     for (int i = 0; i < count; i++)
-        sum += share[i] = exp(share[i] - most);
-    for (size_t k = 0; k < pixels; k++) {
-        double value = 0;
-        for (int i = 0; i < count; i++)
-            value += share[i] / sum * (double)prototype[(size_t)i * pixels + k];
-        p->mixed[k] = (float)value;
+        sum += shares[i] = exp(shares[i] - most);
+    for (int i = 0; i < count; i++)
+        p->shares[i] = (float)(shares[i] / sum);
+}
+
+/* The prototypes mixed by their shares. */
+static void mix_unit(void *context, size_t channel, int thread) {
+    (void)thread;
+    const struct prompt *p = context;
+    const size_t pixels = (size_t)p->prompt->size * (size_t)p->prompt->size;
+    const float *prototype = p->run->model->values[p->prompt->prompt_param] + channel * pixels;
+    float *mixed = p->mixed + channel * pixels;
+
+    for (int i = 0; i < p->run->model->graph->config.prompt_len; i++) {
+        for (size_t k = 0; k < pixels; k++)
+            mixed[k] = (i > 0 ? mixed[k] : 0) + p->shares[i] * prototype[k];
+        prototype += (size_t)p->prompt->channels * pixels;
     }
 }
 
@@ -66,19 +77,21 @@ static float between(size_t at, size_t size, int source, int *first, int *second
 }
 
 static void resize_unit(void *context, size_t y, int thread) {
-    (void)thread;
     const struct prompt *p = context;
     const int size = p->prompt->size;
+    mirl_arena arena = mirl_run_scratch(p->run, thread);
+    float *line = mirl_arena_take(&arena, (size_t)size);
     int top, bottom, left, right;
     float down = between(y, p->picture->height, size, &top, &bottom);
 
-    for (size_t x = 0; x < p->picture->width; x++) {
-        float across = between(x, p->picture->width, size, &left, &right);
-        for (int c = 0; c < p->prompt->channels; c++) {
-            const float *source = p->mixed + (size_t)c * (size_t)size * (size_t)size;
-            float a = source[top * size + left] * (1 - across) + source[top * size + right] * across;
-            float b = source[bottom * size + left] * (1 - across) + source[bottom * size + right] * across;
-            mirl_map_row(p->picture, c, y)[x] = a * (1 - down) + b * down;
+    for (int c = 0; c < p->prompt->channels; c++) {
+        const float *source = p->mixed + (size_t)c * (size_t)size * (size_t)size;
+        float *row = mirl_map_row(p->picture, c, y);
+        for (int x = 0; x < size; x++)
+            line[x] = source[top * size + x] * (1 - down) + source[bottom * size + x] * down;
+        for (size_t x = 0; x < p->picture->width; x++) {
+            float across = between(x, p->picture->width, size, &left, &right);
+            row[x] = line[left] * (1 - across) + line[right] * across;
         }
     }
 }
@@ -86,20 +99,23 @@ static void resize_unit(void *context, size_t y, int thread) {
 bool mirl_prompt_run(const mirl_run *run, const mirl_prompt *prompt, const mirl_map *x,
                      const mirl_map *picture, const mirl_map *out) {
     mirl_arena shared = {run->shared, 0};
-    struct prompt p = describe(prompt, &shared);
+    struct prompt p = describe(run->model, prompt, &shared);
     p.run = run;
     p.x = x;
     p.picture = picture;
     if (!mirl_team_run(run->team, (size_t)prompt->features, 0, mean_unit, &p))
         return false;
-    mix(&p);
-    return mirl_team_run(run->team, picture->height, 0, resize_unit, &p) &&
+    share(&p);
+    return mirl_team_run(run->team, (size_t)prompt->channels, 0, mix_unit, &p) &&
+           mirl_team_run(run->team, picture->height, 0, resize_unit, &p) &&
            mirl_convolve3(run, prompt->conv3x3, MIRL_KEEP, picture, out);
 }
 
 mirl_needs mirl_prompt_needs(const mirl_model *model, const mirl_prompt *prompt, const mirl_map *x) {
-    mirl_arena shared = {0};
-    describe(prompt, &shared);
+    mirl_arena shared = {0}, line = {0};
+    describe(model, prompt, &shared);
+    mirl_arena_take(&line, (size_t)prompt->size);
     mirl_map picture = mirl_map_channels(*x, 0, prompt->channels);
-    return (mirl_needs){mirl_convolve3_needs(model, prompt->conv3x3, &picture).scratch, shared.used};
+    size_t convolution = mirl_convolve3_needs(model, prompt->conv3x3, &picture).scratch;
+    return (mirl_needs){convolution > line.used ? convolution : line.used, shared.used};
 }
