@@ -49,8 +49,8 @@ static struct attention describe(const mirl_model *model, const mirl_block *bloc
 
 struct strip_scratch {
     mirl_window window;
-    float *qkv, *transposed;
-    size_t qkv_pitch;
+    float *qk, *transposed;
+    size_t pitch; /* qk's, channel to channel */
 };
 
 static struct strip_scratch strip_scratch(const struct attention *a, const mirl_run *run, mirl_arena *arena) {
@@ -58,9 +58,9 @@ static struct strip_scratch strip_scratch(const struct attention *a, const mirl_
     struct strip_scratch s = {
         .window = mirl_window_create(arena, run, &a->walk, a->x, block->norm1_weight, block->norm1_bias,
                                      block->qkv, block->qkv_dwconv),
-        .qkv_pitch = mirl_pitch(mirl_walk_strip_pixels(&a->walk)),
+        .pitch = mirl_pitch(mirl_walk_strip_pixels(&a->walk)),
     };
-    s.qkv = mirl_arena_take(arena, s.qkv_pitch * 3 * (size_t)block->channels);
+    s.qk = mirl_arena_take(arena, s.pitch * 2 * (size_t)block->channels);
     s.transposed = mirl_arena_take(arena, mirl_walk_strip_pixels(&a->walk) * a->map_pitch);
     return s;
 }
@@ -72,22 +72,22 @@ static void add_products(const struct attention *a, const struct strip_scratch *
     float *squares = sums + (size_t)c * a->map_pitch;
 
     for (int i = 0; i < 2 * c; i++) {
-        float sum = kernels->sum_of_squares(s->qkv + (size_t)i * s->qkv_pitch, pixels);
+        float sum = kernels->sum_of_squares(s->qk + (size_t)i * s->pitch, pixels);
         squares[i] = first ? sum : squares[i] + sum;
     }
     for (int head = 0; head < a->block->heads; head++) {
-        const float *q = s->qkv + (size_t)(head * size) * s->qkv_pitch;
-        const float *k = q + (size_t)c * s->qkv_pitch;
-        kernels->transpose(k, s->qkv_pitch, size, pixels, s->transposed, a->map_pitch);
+        const float *q = s->qk + (size_t)(head * size) * s->pitch;
+        const float *k = q + (size_t)c * s->pitch;
+        kernels->transpose(k, s->pitch, size, pixels, s->transposed, a->map_pitch);
         float *products = sums + (size_t)(head * size) * a->map_pitch;
-        kernels->dense_product(q, s->qkv_pitch, size, (int)pixels, s->transposed, a->map_pitch, products,
+        kernels->dense_product(q, s->pitch, size, (int)pixels, s->transposed, a->map_pitch, products,
                                a->map_pitch, (size_t)size, first ? NULL : products, a->map_pitch);
     }
 }
 
 static void look_at_unit(void *context, size_t unit, int thread) {
     const struct attention *a = context;
-    const int c = a->block->channels;
+    const size_t c = (size_t)a->block->channels;
     mirl_arena arena = mirl_run_scratch(a->run, thread);
     struct strip_scratch s = strip_scratch(a, a->run, &arena);
     mirl_region region = mirl_walk_region(&a->walk, unit);
@@ -96,14 +96,15 @@ static void look_at_unit(void *context, size_t unit, int thread) {
     for (size_t done = 0, rows; done < region.rows; done += rows) {
         size_t y = region.y + done;
         rows = region.rows - done < a->walk.strip_rows ? region.rows - done : a->walk.strip_rows;
+        mirl_ahead ahead = mirl_map_ahead(a->y, region.x, y, region.columns, rows, 2 * c);
         mirl_window_advance(&s.window, y, rows);
-        for (size_t i = 0; i < 3 * (size_t)c; i++) {
-            mirl_window_depthwise(&s.window, i, s.qkv + i * s.qkv_pitch);
-            mirl_map_prefetch(a->y, region.x, y, region.columns, rows, i, 3 * (size_t)c, true);
+        for (size_t i = 0; i < 2 * c; i++) {
+            mirl_window_depthwise(&s.window, i, s.qk + i * s.pitch, region.columns);
+            mirl_ahead_step(&ahead);
         }
+        for (size_t i = 0; i < c; i++)
+            mirl_window_depthwise(&s.window, 2 * c + i, mirl_map_row(a->y, (int)i, y) + region.x, a->y->row);
         add_products(a, &s, rows * region.columns, a->sums + unit * a->sums_count, done == 0);
-        mirl_map_scatter(a->y, region.x, y, region.columns, rows, s.qkv + 2 * (size_t)c * s.qkv_pitch,
-                         s.qkv_pitch);
     }
 }
 

@@ -1,6 +1,9 @@
 /* The gated feed-forward half of a block, strip by strip: its hidden channels never reach memory. */
 #include "network/stages.h"
 
+/* The product runs along rows of the map that are this long, and spares copies; shorter ones are joined. */
+enum { DIRECT_COLUMNS = 48 };
+
 struct feed_forward {
     const mirl_run *run;
     const mirl_block *block;
@@ -28,22 +31,41 @@ static struct scratch scratch(const struct feed_forward *f, const mirl_run *run,
 }
 
 /* Both depthwise halves and the gate of one strip. */
-static void gate_strip(const struct feed_forward *f, const struct scratch *s, size_t y, size_t rows) {
+static void gate_strip(const struct feed_forward *f, struct scratch *s, size_t y, size_t rows) {
     const mirl_kernels *kernels = f->run->model->kernels;
     const size_t columns = s->window.region.columns, hidden = (size_t)f->block->hidden;
+    mirl_ahead ahead = mirl_map_ahead(f->x, s->window.region.x, y, columns, rows, hidden);
 
     for (size_t i = 0; i < hidden; i++) {
         float *out = s->gate + i * s->pitch;
-        mirl_window_depthwise(&s->window, i, out);
-        mirl_window_depthwise(&s->window, hidden + i, s->value);
+        mirl_window_depthwise(&s->window, i, out, columns);
+        mirl_window_depthwise(&s->window, hidden + i, s->value, columns);
         kernels->gate(out, s->value, rows * columns);
-        mirl_map_prefetch(f->x, s->window.region.x, y, columns, rows, i, hidden, true);
+        mirl_ahead_step(&ahead);
     }
+}
+
+/* x = y + project_out(gate) for one strip. */
+static void project_strip(const struct feed_forward *f, const struct scratch *s, size_t y, size_t rows) {
+    const mirl_kernels *kernels = f->run->model->kernels;
+    const mirl_matrix *matrix = &f->run->model->matrices[f->block->ffn_project_out];
+    const size_t x = s->window.region.x, columns = s->window.region.columns;
+
+    if (columns >= DIRECT_COLUMNS) {
+        for (size_t r = 0; r < rows; r++)
+            mirl_matrix_product(kernels, matrix, s->gate + r * columns, s->pitch,
+                                mirl_map_row(f->x, 0, y + r) + x, f->x->pitch, columns,
+                                mirl_map_row(f->y, 0, y + r) + x, f->y->pitch);
+        return;
+    }
+    mirl_map_gather(f->y, (ptrdiff_t)x, (ptrdiff_t)y, columns, rows, s->out, s->pitch);
+    mirl_matrix_product(kernels, matrix, s->gate, s->pitch, s->out, s->pitch, rows * columns, s->out,
+                        s->pitch);
+    mirl_map_scatter(f->x, x, y, columns, rows, s->out, s->pitch);
 }
 
 static void feed_unit(void *context, size_t unit, int thread) {
     const struct feed_forward *f = context;
-    const mirl_model *model = f->run->model;
     mirl_arena arena = mirl_run_scratch(f->run, thread);
     struct scratch s = scratch(f, f->run, &arena);
     mirl_region region = mirl_walk_region(&f->walk, unit);
@@ -54,10 +76,7 @@ static void feed_unit(void *context, size_t unit, int thread) {
         rows = region.rows - done < f->walk.strip_rows ? region.rows - done : f->walk.strip_rows;
         mirl_window_advance(&s.window, y, rows);
         gate_strip(f, &s, y, rows);
-        mirl_map_gather(f->y, (ptrdiff_t)region.x, (ptrdiff_t)y, region.columns, rows, s.out, s.pitch);
-        mirl_matrix_product(model->kernels, &model->matrices[f->block->ffn_project_out], s.gate, s.pitch,
-                            s.out, s.pitch, rows * region.columns, s.out, s.pitch);
-        mirl_map_scatter(f->x, region.x, y, region.columns, rows, s.out, s.pitch);
+        project_strip(f, &s, y, rows);
     }
 }
 

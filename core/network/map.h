@@ -1,8 +1,8 @@
 /* A feature map in memory.
  *
- * The rows of an image are grouped into slabs; a slab holds, one channel after the other, its rows of that
- * channel end to end. So a product over a slab's pixels walks memory in order whatever the image's width,
- * and a range of channels of a map is a map again: joining channels costs nothing.
+ * One row of the image after the other; a row holds all its channels, each a run of `width` pixels. So a
+ * product over a row's pixels walks memory in order, and a range of channels of a map is a map again: joining
+ * channels costs nothing.
  */
 #ifndef MIRL_CORE_NETWORK_MAP_H
 #define MIRL_CORE_NETWORK_MAP_H
@@ -10,23 +10,16 @@
 #include "mirl.h"
 
 typedef struct mirl_map {
-    float *data; ///< first slab, first channel
+    float *data; ///< first row, first channel
     int channels;
     size_t width, height; ///< pixels
-    size_t slab_rows;     ///< rows in a slab; the last slab may use fewer
-    size_t pitch;         ///< floats from one channel of a slab to the next, slab_rows * width padded
-    size_t slab_stride;   ///< floats from one slab to the next
+    size_t pitch;         ///< floats from one channel of a row to the next
+    size_t row;           ///< floats from one row to the next
 } mirl_map;
-
-/** Slabs that a map of this height has. */
-static inline size_t mirl_map_slabs(const mirl_map *map) {
-    return (map->height + map->slab_rows - 1) / map->slab_rows;
-}
 
 /** The pixels of row y in one channel. */
 static inline float *mirl_map_row(const mirl_map *map, int channel, size_t y) {
-    return map->data + y / map->slab_rows * map->slab_stride + (size_t)channel * map->pitch +
-           y % map->slab_rows * map->width;
+    return map->data + y * map->row + (size_t)channel * map->pitch;
 }
 
 /** The same map, seen as its channels first..first+channels-1. */
@@ -36,48 +29,62 @@ static inline mirl_map mirl_map_channels(mirl_map map, int first, int channels) 
     return map;
 }
 
-/** What a stage that looks at single pixels takes at a time: a run of a slab's pixels. */
+/** What a stage that looks at single pixels takes at a time: a run of a row's pixels. */
 typedef struct mirl_piece {
-    size_t slab, at; ///< which slab, and the first pixel in each of its channels
-    size_t pixels;   ///< 1..MIRL_PIECE
+    size_t x, y;
+    size_t pixels; ///< 1..MIRL_PIECE
 } mirl_piece;
 
 enum { MIRL_PIECE = 256 };
 
-static inline size_t mirl_map_slab_pieces(const mirl_map *map) {
-    return (map->slab_rows * map->width + MIRL_PIECE - 1) / MIRL_PIECE;
+static inline size_t mirl_map_row_pieces(const mirl_map *map) {
+    return (map->width + MIRL_PIECE - 1) / MIRL_PIECE;
 }
 
-/** Pieces that a map has. Rows that its last slab does not use count as well. */
+/** Pieces that a map has. */
 static inline size_t mirl_map_pieces(const mirl_map *map) {
-    return mirl_map_slabs(map) * mirl_map_slab_pieces(map);
+    return map->height * mirl_map_row_pieces(map);
 }
 
 static inline mirl_piece mirl_map_piece(const mirl_map *map, size_t number) {
-    size_t pieces = mirl_map_slab_pieces(map);
-    mirl_piece piece = {number / pieces, number % pieces * MIRL_PIECE, MIRL_PIECE};
-    size_t left = map->slab_rows * map->width - piece.at;
+    size_t pieces = mirl_map_row_pieces(map);
+    mirl_piece piece = {number % pieces * MIRL_PIECE, number / pieces, MIRL_PIECE};
+    size_t left = map->width - piece.x;
     piece.pixels = left < MIRL_PIECE ? left : MIRL_PIECE;
     return piece;
 }
 
 /** A piece's pixels in the first channel; other channels follow map->pitch apart. */
 static inline float *mirl_map_piece_data(const mirl_map *map, mirl_piece piece) {
-    return map->data + piece.slab * map->slab_stride + piece.at;
+    return mirl_map_row(map, 0, piece.y) + piece.x;
 }
 
-/** Asks for share `part` of `parts` of the memory of a rectangle inside the map, ahead of its use; `write`:
- * to be written. Strips take memory in many short pieces, which the processor does not foresee. */
-static inline void mirl_map_prefetch(const mirl_map *map, size_t x, size_t y, size_t columns, size_t rows,
-                                     size_t part, size_t parts, bool write) {
-    const size_t pieces = rows * (size_t)map->channels, line = 16; /* floats in a cache line */
-    for (size_t i = pieces * part / parts; i < pieces * (part + 1) / parts; i++) {
-        const float *piece = mirl_map_row(map, (int)(i / rows), y + i % rows) + x;
-        for (size_t k = 0; k < columns; k += line)
-            if (write)
-                __builtin_prefetch(piece + k, 1, 2);
-            else
-                __builtin_prefetch(piece + k, 0, 2);
+/** A rectangle of a map that is asked for bit by bit, ahead of its use: strips take memory in many short
+ * pieces, which the processor does not foresee. */
+typedef struct mirl_ahead {
+    const mirl_map *map;
+    size_t x, y, columns, rows;
+    size_t pieces; ///< asked for by each step
+    size_t row;    ///< asked for next
+    int channel;   ///< likewise
+} mirl_ahead;
+
+/** To be asked for in `steps` steps. The rectangle may have no rows. */
+static inline mirl_ahead mirl_map_ahead(const mirl_map *map, size_t x, size_t y, size_t columns, size_t rows,
+                                        size_t steps) {
+    return (mirl_ahead){map, x, y, columns, rows, (rows * (size_t)map->channels + steps - 1) / steps, 0, 0};
+}
+
+static inline void mirl_ahead_step(mirl_ahead *ahead) {
+    const size_t line = 16; /* floats in a cache line */
+    for (size_t i = 0; i < ahead->pieces && ahead->channel < ahead->map->channels; i++) {
+        const float *piece = mirl_map_row(ahead->map, ahead->channel, ahead->y + ahead->row) + ahead->x;
+        for (size_t k = 0; k < ahead->columns; k += line)
+            __builtin_prefetch(piece + k, 0, 3);
+        if (++ahead->row == ahead->rows) {
+            ahead->row = 0;
+            ahead->channel++;
+        }
     }
 }
 

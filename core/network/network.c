@@ -7,8 +7,6 @@
 #include "error.h"
 #include "network/stages.h"
 
-enum { SLAB_PIXELS = 256 };
-
 struct mirl_network {
     const mirl_model *model;
     mirl_map image, correction;
@@ -26,15 +24,14 @@ static int most(int a, int b) {
     return a > b ? a : b;
 }
 
-static mirl_map map_of(int channels, size_t width, size_t height, size_t slab_rows) {
-    mirl_map map = {.channels = channels, .width = width, .height = height, .slab_rows = slab_rows};
-    map.pitch = mirl_pitch(slab_rows * width);
-    map.slab_stride = map.pitch * (size_t)channels;
+static mirl_map map_of(int channels, size_t width, size_t height) {
+    mirl_map map = {.channels = channels, .width = width, .height = height, .pitch = mirl_pitch(width)};
+    map.row = map.pitch * (size_t)channels;
     return map;
 }
 
 static size_t map_floats(const mirl_map *map) {
-    return mirl_map_slabs(map) * map->slab_stride;
+    return map->height * map->row;
 }
 
 /* Memory for a map. Strips read a column to either side of the image and fill up vectors, so a map stands
@@ -81,16 +78,15 @@ static void lay_out(mirl_network *network, mirl_arena *arena, size_t width, size
     const int joined[4] = {2 * d, 4 * d, 6 * d, 8 * d};
     size_t other = 0;
 
-    network->image = map_of(3, width, height, height);
+    network->image = map_of(3, width, height);
     network->correction = network->image;
     network->image.data = take_map(arena, map_floats(&network->image));
     network->correction.data = take_map(arena, map_floats(&network->correction));
     for (int i = 0; i < 4; i++) {
-        size_t w = width >> i, h = height >> i, slab_rows = SLAB_PIXELS / w;
-        slab_rows = slab_rows < 1 ? 1 : slab_rows > h ? h : slab_rows;
-        network->level[i] = map_of(most(widest[i], joined[i]), w, h, slab_rows);
+        size_t w = width >> i, h = height >> i;
+        network->level[i] = map_of(most(widest[i], joined[i]), w, h);
         network->level[i].data = take_map(arena, map_floats(&network->level[i]));
-        network->other[i] = map_of(widest[i], w, h, slab_rows);
+        network->other[i] = map_of(widest[i], w, h);
         if (other < map_floats(&network->other[i]))
             other = map_floats(&network->other[i]);
     }

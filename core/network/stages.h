@@ -87,7 +87,7 @@ typedef struct mirl_window {
     mirl_region region;
     size_t row;            ///< floats in a row that is convolved: region.columns + 2
     size_t rows;           ///< of the present strip
-    size_t next;           ///< image row that the next strip's input begins with
+    mirl_ahead ahead;      ///< the next strip's input
     float *input, *hidden; ///< strips after norm and after the 1x1 convolution
     float *sums;           ///< that the depthwise convolution carries, for each channel
     size_t pitch;          ///< input's and hidden's, channel to channel
@@ -106,9 +106,9 @@ void mirl_window_begin(mirl_window *window, const mirl_region *region, float *sp
 /** Computes what the strip of image rows y..y+rows-1 needs beside what has come in. */
 void mirl_window_advance(mirl_window *window, size_t y, size_t rows);
 
-/** The result of the strip for one channel to out, its rows end to end. Called once for every channel in
- * turn, it fetches the next strip's input meanwhile. */
-void mirl_window_depthwise(const mirl_window *window, size_t channel, float *out);
+/** The result of the strip for one channel to out, whose rows are out_row floats apart. Called once for every
+ * channel in turn, it fetches the next strip's input meanwhile. */
+void mirl_window_depthwise(mirl_window *window, size_t channel, float *out, size_t out_row);
 
 /* ---- Stages ------------------------------------------------------------------------------------------ */
 

@@ -7,7 +7,7 @@ enum {
     STRIP_FLOATS = 200000, /* of all channels of a strip: about a third of a second-level cache */
     MOST_STRIP_PIXELS = 208,
     LEAST_STRIP_PIXELS = 64,
-    UNITS = 8,             /* enough for the threads of a desktop to end together */
+    UNITS = 4,             /* enough for the threads of a desktop to end together */
     LEAST_CHUNK_ROWS = 16, /* each chunk computes two rows of its neighbours again */
 };
 
@@ -27,7 +27,7 @@ mirl_walk mirl_walk_plan(size_t width, size_t height, int channels) {
     walk.band_columns = bands > 1 ? mirl_padded(divide_up(width, bands)) : width;
     walk.bands = divide_up(width, walk.band_columns);
     size_t rows = pixels / (walk.band_columns + 2);
-    walk.strip_rows = rows < 1 ? 1 : rows > height ? height : rows;
+    walk.strip_rows = rows < 2 ? 2 : rows > height ? height : rows;
 
     size_t chunks = divide_up(UNITS, walk.bands), most = height / LEAST_CHUNK_ROWS;
     if (chunks > most)
@@ -103,35 +103,31 @@ static void fill(mirl_window *window, ptrdiff_t y, size_t rows) {
                         window->pitch, rows * window->row, NULL, 0);
     clear_outside(window, y, rows);
     window->rows = rows;
-    window->next = (size_t)(y + (ptrdiff_t)rows);
+
+    const mirl_region *region = &window->region;
+    size_t next = (size_t)(y + (ptrdiff_t)rows), end = region->y + region->rows + 1;
+    end = end < map->height ? end : map->height;
+    size_t left = next < end ? end - next : 0;
+    window->ahead = mirl_map_ahead(map, region->x, next, region->columns, left < rows ? left : rows,
+                                   (size_t)window->matrix->rows);
 }
 
 void mirl_window_begin(mirl_window *window, const mirl_region *region, float *spare) {
     window->region = *region;
     window->row = region->columns + 2;
     memset(window->sums, 0, window->sums_pitch * (size_t)window->matrix->rows * sizeof *window->sums);
-    for (ptrdiff_t row = -1; row < 1; row++) {
-        fill(window, (ptrdiff_t)region->y + row, 1);
-        for (size_t c = 0; c < (size_t)window->matrix->rows; c++)
-            mirl_window_depthwise(window, c, spare);
-    }
+    fill(window, (ptrdiff_t)region->y - 1, 2);
+    for (size_t c = 0; c < (size_t)window->matrix->rows; c++)
+        mirl_window_depthwise(window, c, spare, region->columns);
 }
 
 void mirl_window_advance(mirl_window *window, size_t y, size_t rows) {
     fill(window, (ptrdiff_t)y + 1, rows);
 }
 
-void mirl_window_depthwise(const mirl_window *window, size_t channel, float *out) {
-    const mirl_map *map = window->map;
-    const mirl_region *region = &window->region;
-    size_t end = region->y + region->rows + 1;
-
-    end = end < map->height ? end : map->height;
-    if (window->next < end)
-        mirl_map_prefetch(map, region->x, window->next, region->columns,
-                          end - window->next < window->rows ? end - window->next : window->rows, channel,
-                          (size_t)window->matrix->rows, false);
+void mirl_window_depthwise(mirl_window *window, size_t channel, float *out, size_t out_row) {
+    mirl_ahead_step(&window->ahead);
     window->kernels->depthwise(window->depthwise + 9 * channel, window->sums + channel * window->sums_pitch,
-                               window->hidden + channel * window->pitch, window->row, out, region->columns,
-                               (int)window->rows, region->columns);
+                               window->hidden + channel * window->pitch, window->row, out, out_row,
+                               (int)window->rows, window->region.columns);
 }
