@@ -1,6 +1,7 @@
 /* A device's operations against the processor's plain ones, on sizes that take many blocks and partial sums;
  * the golden gradients, AdamW and masks through the team that drives a device; and a run that changes from
- * one to the other. usage: test-trainer-device twin|twin-reversed|cuda; 77: there is no such device, and why.
+ * one to the other. usage: test-trainer-device twin|twin-reversed|twin-bf16|cuda|cuda-bf16; 77: there is no
+ * such device, and why.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,6 +28,7 @@ enum { ARRAYS = 64, SKIPPED = 77, SAMPLES = 2, SIDE = 32 };
 
 static const trainer_ops *device, *plain;
 static const trainer_memory *memory;
+static bool bf16;               ///< the device's planes are of halves (device/kernel.h)
 static double tolerance = 1e-5; ///< of the largest value
 static trainer_random source;
 
@@ -74,22 +76,51 @@ static void free_arrays(void) {
 typedef struct pair {
     trainer_planes host, there;
     array *values;
+    bool exact; ///< of floats on the device in any case
 } pair;
 
-static pair planes(int channels, int n, int h, int w, bool output) {
+/* The upper half of a float, rounded to even. */
+static uint16_t half_of(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return isnan(value) ? 0x7fc0 : (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static float whole_of(uint16_t half) {
+    uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* Both get the values that halves can hold. */
+static void round_planes(pair *p) {
+    size_t pitch = p->host.pitch;
+    uint16_t *halves = malloc(p->values->count * sizeof(float));
+    for (size_t i = 0; i < p->values->count; i++) {
+        halves[i / pitch * 2 * pitch + i % pitch] = half_of(p->host.data[i]);
+        p->host.data[i] = whole_of(half_of(p->host.data[i]));
+    }
+    memory->upload(p->there.data, halves, p->values->count * sizeof(float));
+    free(halves);
+}
+
+static pair planes(int channels, int n, int h, int w, bool output, bool exact) {
     trainer_planes shape = {NULL, channels, n, h, w, trainer_pitch((size_t)(n * h * w))};
-    pair p = {shape, shape, new_array((size_t)channels * shape.pitch, output)};
+    pair p = {shape, shape, new_array((size_t)channels * shape.pitch, output), exact || !bf16};
     p.host.data = p.values->host;
     p.there.data = p.values->there;
+    if (!p.exact)
+        round_planes(&p);
     return p;
 }
 
 static pair in(int channels, int n, int h, int w) {
-    return planes(channels, n, h, w, false);
+    return planes(channels, n, h, w, false, false);
 }
 
 static pair out(int channels, int n, int h, int w) {
-    return planes(channels, n, h, w, true);
+    return planes(channels, n, h, w, true, false);
 }
 
 static void check_values(const char *what, const float *expected, const float *values, size_t count) {
@@ -112,17 +143,19 @@ static void check_array(const char *what, const array *a) {
 }
 
 static void check_planes(const char *what, const pair *p) {
-    size_t pixels = trainer_pixels(&p->host), channels = (size_t)p->host.channels;
-    float *values = malloc(p->values->count * sizeof *values),
-          *expected = malloc(channels * pixels * sizeof *values);
-    memory->download(values, p->there.data, p->values->count * sizeof *values);
-    for (size_t c = 0; c < channels; c++) {
-        memcpy(expected + c * pixels, p->host.data + c * p->host.pitch, pixels * sizeof *values);
-        memmove(values + c * pixels, values + c * p->host.pitch, pixels * sizeof *values);
-    }
+    size_t pixels = trainer_pixels(&p->host), channels = (size_t)p->host.channels, pitch = p->host.pitch;
+    float *there = malloc(p->values->count * sizeof *there);
+    float *values = malloc(2 * channels * pixels * sizeof *values), *expected = values + channels * pixels;
+    memory->download(there, p->there.data, p->values->count * sizeof *there);
+    for (size_t c = 0; c < channels; c++)
+        for (size_t i = 0; i < pixels; i++) {
+            uint16_t half = ((const uint16_t *)(there + c * pitch))[i];
+            expected[c * pixels + i] = p->host.data[c * pitch + i];
+            values[c * pixels + i] = p->exact ? there[c * pitch + i] : whole_of(half);
+        }
     check_values(what, expected, values, channels * pixels);
+    free(there);
     free(values);
-    free(expected);
 }
 
 /* Scratch for both, filled with what is no number. */
@@ -297,7 +330,8 @@ static void pixels(void **state) {
     FOR_SIZES {
         size_t count = (size_t)(3 * s->n * s->h * s->w);
         array *images = new_array(count, false), *back = new_array(count, true), *room = scratch();
-        pair packed = out(3, s->n, s->h, s->w), target = in(3, s->n, s->h, s->w);
+        pair packed = planes(3, s->n, s->h, s->w, true, true),
+             target = planes(3, s->n, s->h, s->w, false, true);
         pair dy = out(3, s->n, s->h, s->w), narrow = in(8, s->n, s->h, s->w);
         pair wide = out(2, s->n, 2 * s->h, 2 * s->w), again = out(8, s->n, s->h, s->w);
         double expected = 3, sum = 3, *there = memory->allocate(sizeof sum);
@@ -424,10 +458,19 @@ static void golden_pull(golden_run *run) {
         fail_msg("%s", error.message);
 }
 
-/* Every layer's values * scale against PyTorch's: the worst ||difference|| / ||PyTorch's||. */
-static double golden_distance(const golden_run *run, const char *prefix, const float *values, double scale) {
-    double worst = 0;
-    for (int i = 0; i < run->graph->layer_count; i++) {
+static int compare_doubles(const void *a, const void *b) {
+    double difference = *(const double *)a - *(const double *)b;
+    return (difference > 0) - (difference < 0);
+}
+
+/* Every layer's values * scale against PyTorch's, ||difference|| / ||PyTorch's||: the worst and the median.
+ */
+static double golden_distance(const golden_run *run, const char *prefix, const float *values, double scale,
+                              double *median) {
+    double distances[512];
+    int layers = run->graph->layer_count;
+    assert_true(layers <= 512);
+    for (int i = 0; i < layers; i++) {
         const mirl_layer *layer = &run->graph->layers[i];
         char name[96];
         double difference = 0, norm = 0;
@@ -440,17 +483,20 @@ static double golden_distance(const golden_run *run, const char *prefix, const f
         }
         if (!isfinite(difference))
             fail_msg("%s holds what is no number", name);
-        worst = fmax(worst, sqrt(difference / norm));
+        distances[i] = sqrt(difference / norm);
     }
-    return worst;
+    qsort(distances, (size_t)layers, sizeof *distances, compare_doubles);
+    *median = distances[layers / 2];
+    return distances[layers - 1];
 }
 
 /* PyTorch's gradients, which the first moments show after one step, and its values and losses after three. */
-static void golden_steps_with(trainer_precision precision, const char *name, double bound) {
+static void golden_steps_with(trainer_precision precision, const char *name, double bound,
+                              double median_bound) {
     char text[200];
-    double expected[3], losses[4];
+    double expected[3], losses[4], median, ignored;
 
-    if (strcmp(device->name, "cuda") == 0)
+    if (strncmp(device->name, "cuda", 4) == 0)
         assert_non_null(trainer_device_open("cuda", precision, text, sizeof text, NULL));
     golden_run run = golden_begin();
     assert_int_equal(sscanf(golden_metadata(run.file, "losses"), "[%lf, %lf, %lf]", &expected[0],
@@ -458,17 +504,17 @@ static void golden_steps_with(trainer_precision precision, const char *name, dou
                      3);
     losses[0] = golden_step(&run, 1);
     golden_pull(&run);
-    double gradients = golden_distance(&run, "grad", run.moment1, 1 / 0.1);
+    double gradients = golden_distance(&run, "grad", run.moment1, 1 / 0.1, &median);
     losses[1] = golden_step(&run, 2);
     losses[2] = golden_step(&run, 3);
     golden_pull(&run);
-    double values = golden_distance(&run, "after3", run.values, 1);
+    double values = golden_distance(&run, "after3", run.values, 1, &ignored);
     // The loss is one batch late, but for the first.
     losses[3] = golden_step(&run, 4);
-    print_message("%s: gradients are off by %.2g, values by %.2g, losses by %.2g %.2g %.2g\n", name,
-                  gradients, values, losses[0] - expected[0], losses[2] - expected[1],
+    print_message("%s: gradients are off by %.2g (median %.2g), values by %.2g, losses by %.2g %.2g %.2g\n",
+                  name, gradients, median, values, losses[0] - expected[0], losses[2] - expected[1],
                   losses[3] - expected[2]);
-    assert_true(gradients <= bound);
+    assert_true(gradients <= bound && median <= median_bound);
     assert_true(values <= bound);
     for (int step = 0; step < 3; step++)
         assert_float_equal(losses[step ? step + 1 : 0], expected[step], bound);
@@ -477,11 +523,14 @@ static void golden_steps_with(trainer_precision precision, const char *name, dou
 
 static void golden_steps(void **state) {
     (void)state;
-    if (strcmp(device->name, "cuda") == 0) {
-        golden_steps_with(TRAINER_BF16, "bf16", 2e-2);
-        golden_steps_with(TRAINER_TF32, "tf32", 1e-3);
+    if (bf16) {
+        // As far as PyTorch's own bf16 autocast is off on this batch: 0.23 and 0.066.
+        golden_steps_with(TRAINER_BF16, "bf16", 0.25, 0.07);
+        return;
     }
-    golden_steps_with(TRAINER_FLOAT32, "float32", 1e-5);
+    if (strcmp(device->name, "cuda") == 0)
+        golden_steps_with(TRAINER_TF32, "tf32", 1e-3, 1e-3);
+    golden_steps_with(TRAINER_FLOAT32, "float32", 1e-5, 1e-5);
 }
 
 /* Masked weights stay at zero and have no moments, whatever their gradients. */
@@ -576,9 +625,10 @@ static void check_runs(const char *name, const char *file, double bound) {
     size_t count, same;
     float *expected = result_of("processor", file, &count), *values = result_of(name, file, &same);
     assert_int_equal(count, same);
-    tolerance = bound;
+    double usual = tolerance;
+    tolerance = bf16 ? 0.1 : bound; // AdamW makes much of little
     check_values(name, expected, values, count);
-    tolerance = 1e-5;
+    tolerance = usual;
     free(expected);
     free(values);
 }
@@ -662,10 +712,13 @@ int main(int argc, char **argv) {
     const char *name = argc > 1 ? argv[1] : "twin";
     char text[200];
     mirl_error error;
+    bf16 = strstr(name, "bf16");
+    tolerance = bf16 ? 2e-2 : 1e-5;
     plain = trainer_ops_get("baseline");
-    device = strncmp(name, "twin", 4) == 0
-                 ? trainer_ops_get(name)
-                 : trainer_device_open(name, TRAINER_FLOAT32, text, sizeof text, &error);
+    device =
+        strncmp(name, "twin", 4) == 0
+            ? trainer_ops_get(name)
+            : trainer_device_open("cuda", bf16 ? TRAINER_BF16 : TRAINER_FLOAT32, text, sizeof text, &error);
     if (!device) {
         printf("skipped: %s\n", error.message);
         return SKIPPED;

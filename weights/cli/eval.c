@@ -196,7 +196,8 @@ int command_eval(int argc, char **argv) {
          .kind = OPTION_TEXT,
          .argument = "NAME",
          .value = &precision,
-         .help = "of a GPU's matrix products: float32 (unless given), tf32 or bf16"},
+         .help = "of a GPU: float32 (unless given), tf32 for products of matrices, or bf16 for these and\n"
+                 "activations"},
         {.name = "memory",
          .kind = OPTION_SIZE,
          .argument = "SIZE",

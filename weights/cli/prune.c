@@ -219,7 +219,7 @@ static const trainer_ops *open_device(const char *device, const char *precision,
     if (!ops)
         fprintf(stderr, "mirl prune: %s\n", error.message);
     else if (ops->memory && !quiet)
-        fprintf(stderr, "mirl prune: on %s, products in %s\n", name, precision);
+        fprintf(stderr, "mirl prune: on %s, in %s\n", name, precision);
     return ops;
 }
 
@@ -236,7 +236,9 @@ int command_prune(int argc, char **argv) {
         {"device", 0, OPTION_TEXT, "DEVICE",
          "cuda, cpu, or auto: a GPU if there is one that this mirl can use", &device, 0, 0},
         {"precision", 0, OPTION_TEXT, "NAME",
-         "of a GPU's matrix products: float32, tf32 (unless given) or bf16", &precision, 0, 0},
+         "of a GPU: float32, tf32 for products of matrices (unless given), or bf16 for these and\n"
+         "activations",
+         &precision, 0, 0},
         {"quiet", 'q', OPTION_FLAG, NULL, "show no progress", &quiet, 0, 0},
         {NULL, 0, OPTION_FLAG, NULL, NULL, NULL, 0, 0},
     };

@@ -25,9 +25,10 @@ typedef struct trainer_matrix {
 typedef struct trainer_conv {
     int out, in, side; ///< side 1 or 3
     bool sparse;
-    const real *weight;      ///< the layer's tensor, as last given to trainer_conv_values()
-    trainer_matrix forward;  ///< [out][in * side * side], as the weight tensor
-    trainer_matrix backward; ///< [in][out * side * side]
+    const real *weight;        ///< the layer's tensor, as last given to trainer_conv_values()
+    bool from_image, to_image; ///< the network's first and last, between images and planes of stores
+    trainer_matrix forward;    ///< [out][in * side * side], as the weight tensor
+    trainer_matrix backward;   ///< [in][out * side * side]
 } trainer_conv;
 
 /** Dense if mask is NULL or leaves more than `densest` (0..1) of the weights alive; then masked weights

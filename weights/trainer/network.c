@@ -58,6 +58,8 @@ mirl_status trainer_network_structure(trainer_network *network, const uint8_t *m
         if (network->ops->memory) { // a device multiplies by the tensors themselves
             network->convs[i] =
                 (trainer_conv){.out = layer->shape[0], .in = layer->shape[1], .side = layer->shape[2]};
+            network->convs[i].from_image = i == network->graph->patch_embed;
+            network->convs[i].to_image = i == network->graph->output;
             continue;
         }
         mirl_status status =

@@ -3,7 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-extern const trainer_ops trainer_ops_baseline, trainer_ops_twin, trainer_ops_twin_reversed;
+extern const trainer_ops trainer_ops_baseline, trainer_ops_twin, trainer_ops_twin_reversed,
+    trainer_ops_twin_bf16;
 #if defined(__x86_64__)
 extern const trainer_ops trainer_ops_avx2, trainer_ops_avx512;
 #endif
@@ -22,6 +23,8 @@ const trainer_ops *trainer_ops_get(const char *name) {
         return &trainer_ops_twin;
     if (name && strcmp(name, "twin-reversed") == 0)
         return &trainer_ops_twin_reversed;
+    if (name && strcmp(name, "twin-bf16") == 0)
+        return &trainer_ops_twin_bf16;
     return !name || strcmp(name, "baseline") == 0 ? &trainer_ops_baseline : NULL;
 }
 

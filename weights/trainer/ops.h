@@ -15,7 +15,8 @@
 #include "network/graph.h"
 #include "planes.h"
 
-/** What a device's matrix products round their factors to; sums and all else are float32. */
+/** What a device's matrix products round their factors to; BF16: what it keeps of activations and their
+ * gradients, too. Sums, parameters, their gradients and moments are float32. */
 typedef enum trainer_precision { TRAINER_FLOAT32, TRAINER_TF32, TRAINER_BF16 } trainer_precision;
 
 /** One prompt: sizes and parameters, network.md. */

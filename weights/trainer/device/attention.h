@@ -28,10 +28,12 @@ KERNEL(norms_kernel, attention_shape shape, trainer_planes qkv, real *maps) {
     SHARED(real, part, LANES);
     FOR_LANES {
         uint32_t channels = shape.heads * shape.d, row = BLOCK % (2 * channels);
-        const real *from = qkv.data + row * qkv.pitch + (size_t)(BLOCK / (2 * channels)) * shape.pixels;
+        const store *from = plane_of(&qkv, row) + (size_t)(BLOCK / (2 * channels)) * shape.pixels;
         real sum = 0;
-        for (uint32_t p = (uint32_t)lane; p < shape.pixels; p += LANES)
-            sum += from[p] * from[p];
+        for (uint32_t p = (uint32_t)lane; p < shape.pixels; p += LANES) {
+            real value = get(from + p);
+            sum += value * value;
+        }
         part[lane] = sum;
     }
     sum_block(part);
@@ -92,14 +94,14 @@ KERNEL(softmax_kernel, attention_shape shape, const real *temperature, real *map
 static matrix rows_of(const trainer_planes *planes, const attention_shape *shape, uint32_t part) {
     matrix rows;
     rows.data = planes->data + (size_t)(part * shape->heads * shape->d) * planes->pitch;
-    rows.ld = planes->pitch;
+    rows.ld = STORES * planes->pitch;
     rows.stride = shape->pixels;
-    rows.group_stride = shape->d * planes->pitch;
+    rows.group_stride = shape->d * rows.ld;
     return rows;
 }
 
 /* The small [d][d] of all images and heads, `kept` values from one to the next. */
-static matrix small_of(const real *data, const attention_shape *shape, size_t kept) {
+static matrix small_of(const void *data, const attention_shape *shape, size_t kept) {
     matrix small;
     small.data = data;
     small.ld = shape->d;
@@ -107,6 +109,32 @@ static matrix small_of(const real *data, const attention_shape *shape, size_t ke
     small.group_stride = kept;
     return small;
 }
+
+#ifdef DEVICE_BF16
+
+KERNEL(store_small_kernel, const real *values, size_t kept, uint32_t square, uint32_t count, store *stored) {
+    FOR_LANES {
+        uint32_t i = BLOCK * LANES + (uint32_t)lane;
+        if (i < count)
+            put(stored + i, values[i / square * kept + i % square]);
+    }
+}
+
+/* The same as stores, as factors are, in the room given. */
+static matrix store_small(const real *data, const attention_shape *shape, size_t kept, real *room) {
+    uint32_t square = shape->d * shape->d, count = shape->images * shape->heads * square;
+    LAUNCH(store_small_kernel, blocks_of(count), data, kept, square, count, (store *)room);
+    return small_of(room, shape, square);
+}
+
+#else
+
+static matrix store_small(const real *data, const attention_shape *shape, size_t kept, real *room) {
+    (void)room;
+    return small_of(data, shape, kept);
+}
+
+#endif
 
 /* small = left right^T, over pixels */
 static void correlate(const attention_shape *shape, matrix left, matrix right, matrix small) {
@@ -117,6 +145,7 @@ static void correlate(const attention_shape *shape, matrix left, matrix right, m
     p.a = right;
     p.b = left;
     p.c = small;
+    p.exact = true;
     p.count = (int)shape->images;
     p.groups = (int)shape->heads;
     multiply(p);
@@ -141,12 +170,11 @@ static void apply(const attention_shape *shape, matrix small, bool transposed, m
 static void device_attention_forward(const real *temperature, int heads, trainer_planes qkv, real *maps,
                                      trainer_planes y, real *scratch) {
     attention_shape shape = shape_of(&y, heads);
-    (void)scratch;
     LAUNCH(norms_kernel, 2 * shape.images * shape.heads * shape.d, shape, qkv, maps);
     correlate(&shape, rows_of(&qkv, &shape, 0), rows_of(&qkv, &shape, 1),
               small_of(maps + (size_t)shape.d * shape.d, &shape, shape.kept));
     LAUNCH(softmax_kernel, shape.images * shape.heads * shape.d, shape, temperature, maps);
-    apply(&shape, small_of(maps, &shape, shape.kept), false, rows_of(&qkv, &shape, 2), 0,
+    apply(&shape, store_small(maps, &shape, shape.kept, scratch), false, rows_of(&qkv, &shape, 2), 0,
           rows_of(&y, &shape, 0));
 }
 
@@ -223,14 +251,14 @@ KERNEL(take_kernel, attention_shape shape, trainer_planes qk, const real *take_q
         spot at = spot_of(BLOCK, lane, 2 * channels, shape.pixels);
         const real *take = at.channel < channels ? take_q : take_k;
         if (at.pixel < shape.pixels)
-            dqk.data[index_of(&dqk, at)] =
-                take[at.image * channels + at.channel % channels] * qk.data[index_of(&qk, at)];
+            put(store_at(&dqk, at),
+                take[at.image * channels + at.channel % channels] * get(store_at(&qk, at)));
     }
 }
 
 static size_t attention_scratch(size_t n, size_t channels, size_t heads) {
     size_t d = channels / heads;
-    return n * channels * d + 3 * n * channels;
+    return 2 * n * channels * d + 3 * n * channels + 16;
 }
 
 static void device_attention_backward(const real *temperature, int heads, trainer_planes qkv,
@@ -240,16 +268,18 @@ static void device_attention_backward(const real *temperature, int heads, traine
     uint32_t rows = shape.images * shape.heads * shape.d;
     real *dg = scratch, *take_q = dg + rows * (size_t)shape.d, *take_k = take_q + rows,
          *partial = take_k + rows;
-    matrix dlogits = small_of(dg, &shape, (size_t)shape.d * shape.d);
+    real *stored = partial + rows;
+    size_t square = (size_t)shape.d * shape.d;
     trainer_planes qk = trainer_part(qkv, 0, 2 * dy.channels), dqk = trainer_part(dqkv, 0, 2 * dy.channels);
 
-    correlate(&shape, rows_of(&dy, &shape, 0), rows_of(&qkv, &shape, 2), dlogits);
-    apply(&shape, small_of(maps, &shape, shape.kept), true, rows_of(&dy, &shape, 0), 0,
+    correlate(&shape, rows_of(&dy, &shape, 0), rows_of(&qkv, &shape, 2), small_of(dg, &shape, square));
+    apply(&shape, store_small(maps, &shape, shape.kept, stored), true, rows_of(&dy, &shape, 0), 0,
           rows_of(&dqkv, &shape, 2));
     LAUNCH(softmax_backward_kernel, rows, shape, temperature, maps, dg, take_q, partial);
     LAUNCH(columns_kernel, rows, shape, maps, dg, take_k);
     add_partials(partial, shape.heads, shape.images * shape.d, dtemperature);
     LAUNCH(take_kernel, spot_blocks(&qk), shape, qk, take_q, take_k, dqk);
+    matrix dlogits = store_small(dg, &shape, square, stored);
     apply(&shape, dlogits, false, rows_of(&qkv, &shape, 1), 1, rows_of(&dqkv, &shape, 0));
     apply(&shape, dlogits, true, rows_of(&qkv, &shape, 0), 1, rows_of(&dqkv, &shape, 1));
 }

@@ -13,59 +13,108 @@ static trainer_planes patch_planes(trainer_planes x, real *memory) {
     return patches;
 }
 
-KERNEL(patches_kernel, trainer_planes x, trainer_planes patches) {
+/* The same as load_row3() for an image of reals. */
+DEVICE row3 load_exact_row3(const real *image, int row, int column, int h, int w) {
+    row3 values = {0, 0, 0};
+    if (row >= 0 && row < h) {
+        const real *at = image + (size_t)row * (uint32_t)w + (uint32_t)column;
+        values.left = column > 0 ? at[-1] : 0;
+        values.centre = at[0];
+        values.right = column + 1 < w ? at[1] : 0;
+    }
+    return values;
+}
+
+KERNEL(patches_kernel, trainer_planes x, bool exact, trainer_planes patches) {
     FOR_LANES {
         uint32_t pixels = (uint32_t)(x.h * x.w);
-        spot at = spot_of(BLOCK, lane, (uint32_t)x.channels, pixels);
+        spot at = spot_of(BLOCK, lane, (uint32_t)x.channels, pixels), to = at;
         if (at.pixel >= pixels)
             continue;
-        const real *image = x.data + index_of(&x, at) - at.pixel;
-        real *to = patches.data + 9 * at.channel * patches.pitch + (size_t)at.image * pixels + at.pixel;
         int row = (int)at.pixel / x.w, column = (int)at.pixel % x.w;
+        at.pixel = 0;
         for (int dy = -1; dy <= 1; dy++) {
-            row3 values = load_row3(image, row + dy, column, x.h, x.w);
-            to[0] = values.left;
-            to[patches.pitch] = values.centre;
-            to[2 * patches.pitch] = values.right;
-            to += 3 * patches.pitch;
+            row3 values = exact ? load_exact_row3(exact_at(&x, at), row + dy, column, x.h, x.w)
+                                : load_row3(store_at(&x, at), row + dy, column, x.h, x.w);
+            to.channel = 9 * at.channel + 3 * (uint32_t)(dy + 1);
+            put(store_at(&patches, to), values.left);
+            to.channel++;
+            put(store_at(&patches, to), values.centre);
+            to.channel++;
+            put(store_at(&patches, to), values.right);
         }
     }
 }
 
 /* [in][out][9] from [out][in][9], each kernel turned by half a turn */
-KERNEL(turn_kernel, const real *weight, uint32_t out, uint32_t in, real *turned) {
+KERNEL(turn_kernel, const real *weight, uint32_t out, uint32_t in, store *turned) {
     FOR_LANES {
         uint32_t v = BLOCK * LANES + (uint32_t)lane, tap = v % 9, o = v / 9 % out, i = v / (9 * out);
         if (i < in)
-            turned[v] = weight[(o * (size_t)in + i) * 9 + 8 - tap];
+            put(turned + v, weight[(o * (size_t)in + i) * 9 + 8 - tap]);
     }
 }
 
-/* y[rows] = add + weight x[columns], for a matrix as cuBLAS's second operand */
-static void multiply_planes(const real *weight, bool transposed, trainer_planes x, const trainer_planes *add,
-                            trainer_planes y) {
+#ifdef DEVICE_BF16
+
+KERNEL(store_kernel, const real *values, uint32_t count, store *stored) {
+    FOR_LANES {
+        uint32_t i = BLOCK * LANES + (uint32_t)lane;
+        if (i < count)
+            put(stored + i, values[i]);
+    }
+}
+
+/* Parameters as stores, in the room given, where that is another type. */
+static const store *store_values(const real *values, size_t count, real *room) {
+    LAUNCH(store_kernel, blocks_of(count), values, (uint32_t)count, (store *)room);
+    return (const store *)room;
+}
+
+#else
+
+static const store *store_values(const real *values, size_t count, real *room) {
+    (void)count, (void)room;
+    return values;
+}
+
+#endif
+
+/* y[rows] = add + weight x[columns], for weights as cuBLAS's second operand; exact: y and add are of reals */
+static void multiply_planes(const store *weight, bool transposed, trainer_planes x, const trainer_planes *add,
+                            trainer_planes y, bool exact) {
     product p = {0};
     p.transpose_b = transposed;
     p.m = (int)trainer_pixels(&x);
     p.n = y.channels;
     p.k = x.channels;
     p.a.data = x.data;
-    p.a.ld = x.pitch;
+    p.a.ld = STORES * x.pitch;
     p.b.data = weight;
     p.b.ld = (size_t)(transposed ? y.channels : x.channels);
     p.beta = add ? 1 : 0;
     p.c.data = y.data;
-    p.c.ld = y.pitch;
+    p.c.ld = exact ? y.pitch : STORES * y.pitch;
+    p.exact = exact;
     p.count = p.groups = 1;
     if (add && add->data != y.data)
-        copy_planes(*add, y);
+        copy_planes(*add, y, exact);
     multiply(p);
 }
 
-static trainer_planes make_patches(trainer_planes x, real *memory) {
+static trainer_planes make_patches(trainer_planes x, bool exact, real *memory) {
     trainer_planes patches = patch_planes(x, memory);
-    LAUNCH(patches_kernel, spot_blocks(&x), x, patches);
+    LAUNCH(patches_kernel, spot_blocks(&x), x, exact, patches);
     return patches;
+}
+
+static size_t weight_count(const trainer_conv *conv) {
+    return (size_t)conv->out * (size_t)conv->in * (size_t)(conv->side * conv->side);
+}
+
+/* The room that the layer's weights take in scratch, before the patches. */
+static size_t weight_room(const trainer_conv *conv) {
+    return (weight_count(conv) + 15) / 16 * 16;
 }
 
 static size_t convolution_scratch(size_t in, size_t out, size_t pixels) {
@@ -75,21 +124,22 @@ static size_t convolution_scratch(size_t in, size_t out, size_t pixels) {
 
 static void device_conv_forward(const trainer_conv *conv, trainer_planes x, const trainer_planes *add,
                                 trainer_planes y, real *scratch) {
+    const store *weight = store_values(conv->weight, weight_count(conv), scratch);
     if (conv->side == 3)
-        x = make_patches(x, scratch);
-    multiply_planes(conv->weight, false, x, add, y);
+        x = make_patches(x, conv->from_image, scratch + weight_room(conv));
+    multiply_planes(weight, false, x, add, y, conv->to_image);
 }
 
 static void device_conv_backward_input(const trainer_conv *conv, trainer_planes dy, const trainer_planes *add,
                                        trainer_planes dx, real *scratch) {
+    size_t count = weight_count(conv);
     if (conv->side == 1) {
-        multiply_planes(conv->weight, true, dy, add, dx);
+        multiply_planes(store_values(conv->weight, count, scratch), true, dy, add, dx, false);
         return;
     }
-    real *turned = scratch;
-    size_t count = 9 * (size_t)conv->out * (size_t)conv->in;
+    store *turned = (store *)scratch;
     LAUNCH(turn_kernel, blocks_of(count), conv->weight, (uint32_t)conv->out, (uint32_t)conv->in, turned);
-    multiply_planes(turned, false, make_patches(dy, scratch + (count + 15) / 16 * 16), add, dx);
+    multiply_planes(turned, false, make_patches(dy, false, scratch + weight_room(conv)), add, dx, false);
 }
 
 /* dW^T [in x out] += X^T dY: all weights, also those that a mask holds at zero, whose gradients AdamW drops
@@ -98,18 +148,19 @@ static void device_conv_backward_weight(const trainer_conv *conv, trainer_planes
                                         real *dweight, real *scratch) {
     product p = {0};
     if (conv->side == 3)
-        x = make_patches(x, scratch);
+        x = make_patches(x, conv->from_image, scratch);
     p.transpose_a = true;
     p.m = x.channels;
     p.n = dy.channels;
     p.k = (int)trainer_pixels(&x);
     p.a.data = x.data;
-    p.a.ld = x.pitch;
+    p.a.ld = STORES * x.pitch;
     p.b.data = dy.data;
-    p.b.ld = dy.pitch;
+    p.b.ld = STORES * dy.pitch;
     p.beta = 1;
     p.c.data = dweight;
     p.c.ld = (size_t)x.channels;
+    p.exact = true;
     p.count = p.groups = 1;
     multiply(p);
 }

@@ -26,8 +26,9 @@ DEVICE strip strip_of(const trainer_planes *x, uint32_t channel, uint32_t item) 
     return s;
 }
 
-DEVICE size_t image_of(const trainer_planes *x, const strip *s) {
-    return s->channel * x->pitch + (size_t)s->image * (uint32_t)(x->h * x->w);
+/* The image that the strip lies in, `above` channels further on. */
+DEVICE store *image_of(const trainer_planes *x, const strip *s, uint32_t above) {
+    return plane_of(x, s->channel + above) + (size_t)s->image * (uint32_t)(x->h * x->w);
 }
 
 /** Three neighbours in a row; zero outside the image. */
@@ -35,13 +36,13 @@ typedef struct row3 {
     real left, centre, right;
 } row3;
 
-DEVICE row3 load_row3(const real *image, int row, int column, int h, int w) {
+DEVICE row3 load_row3(const store *image, int row, int column, int h, int w) {
     row3 values = {0, 0, 0};
     if (row >= 0 && row < h) {
-        const real *at = image + (size_t)row * (uint32_t)w + (uint32_t)column;
-        values.left = column > 0 ? at[-1] : 0;
-        values.centre = at[0];
-        values.right = column + 1 < w ? at[1] : 0;
+        const store *at = image + (size_t)row * (uint32_t)w + (uint32_t)column;
+        values.left = column > 0 ? get(at - 1) : 0;
+        values.centre = get(at);
+        values.right = column + 1 < w ? get(at + 1) : 0;
     }
     return values;
 }
@@ -57,14 +58,15 @@ KERNEL(depthwise_kernel, const real *weight, trainer_planes x, trainer_planes y)
         if (item >= strips)
             continue;
         strip s = strip_of(&x, BLOCK / chunks, item);
-        const real *k = weight + 9 * s.channel, *from = x.data + image_of(&x, &s);
-        real *to = y.data + image_of(&y, &s);
+        const real *k = weight + 9 * s.channel;
+        const store *from = image_of(&x, &s, 0);
+        store *to = image_of(&y, &s, 0);
         row3 above = load_row3(from, s.first - 1, s.column, x.h, x.w);
         row3 here = load_row3(from, s.first, s.column, x.h, x.w);
         for (int row = s.first; row < s.end; row++) {
             row3 below = load_row3(from, row + 1, s.column, x.h, x.w);
-            to[(size_t)row * (uint32_t)x.w + (uint32_t)s.column] =
-                dot3(k, above) + dot3(k + 3, here) + dot3(k + 6, below);
+            put(to + (size_t)row * (uint32_t)x.w + (uint32_t)s.column,
+                dot3(k, above) + dot3(k + 3, here) + dot3(k + 6, below));
             above = here;
             here = below;
         }
@@ -95,17 +97,17 @@ KERNEL(depthwise_backward_kernel, const real *weight, trainer_planes x, trainer_
             OWN(sums)[t] = 0;
         for (uint32_t item = first + (uint32_t)lane; item < end; item += LANES) {
             strip s = strip_of(&x, BLOCK / splits, item);
-            const real *pixels = x.data + image_of(&x, &s), *from = dy.data + image_of(&dy, &s);
-            real *to = dx.data + image_of(&dx, &s);
+            const store *pixels = image_of(&x, &s, 0), *from = image_of(&dy, &s, 0);
+            store *to = image_of(&dx, &s, 0);
             row3 above = load_row3(from, s.first - 1, s.column, x.h, x.w);
             row3 here = load_row3(from, s.first, s.column, x.h, x.w);
             for (int row = s.first; row < s.end; row++) {
                 row3 below = load_row3(from, row + 1, s.column, x.h, x.w);
                 size_t at = (size_t)row * (uint32_t)x.w + (uint32_t)s.column;
-                real pixel = pixels[at];
-                to[at] = k[0] * below.right + k[1] * below.centre + k[2] * below.left + k[3] * here.right +
-                         k[4] * here.centre + k[5] * here.left + k[6] * above.right + k[7] * above.centre +
-                         k[8] * above.left;
+                real pixel = get(pixels + at);
+                put(to + at, k[0] * below.right + k[1] * below.centre + k[2] * below.left +
+                                 k[3] * here.right + k[4] * here.centre + k[5] * here.left +
+                                 k[6] * above.right + k[7] * above.centre + k[8] * above.left);
                 OWN(sums)[0] += pixel * below.right;
                 OWN(sums)[1] += pixel * below.centre;
                 OWN(sums)[2] += pixel * below.left;
@@ -167,7 +169,7 @@ typedef struct row_pair {
     row3 a, b;
 } row_pair;
 
-DEVICE row_pair load_pair(const real *a, const real *b, int row, int column, int h, int w) {
+DEVICE row_pair load_pair(const store *a, const store *b, int row, int column, int h, int w) {
     row_pair pair;
     pair.a = load_row3(a, row, column, h, w);
     pair.b = load_row3(b, row, column, h, w);
@@ -183,16 +185,16 @@ KERNEL(gate_kernel, const real *weight, trainer_planes x, trainer_planes y) {
         strip s = strip_of(&x, BLOCK / chunks, item);
         uint32_t second = s.channel + (uint32_t)y.channels;
         const real *ka = weight + 9 * s.channel, *kb = weight + 9 * second;
-        const real *a = x.data + image_of(&x, &s), *b = a + (size_t)y.channels * x.pitch;
-        real *to = y.data + image_of(&y, &s);
+        const store *a = image_of(&x, &s, 0), *b = image_of(&x, &s, (uint32_t)y.channels);
+        store *to = image_of(&y, &s, 0);
         row_pair above = load_pair(a, b, s.first - 1, s.column, x.h, x.w);
         row_pair here = load_pair(a, b, s.first, s.column, x.h, x.w);
         for (int row = s.first; row < s.end; row++) {
             row_pair below = load_pair(a, b, row + 1, s.column, x.h, x.w);
             real gate = dot3(ka, above.a) + dot3(ka + 3, here.a) + dot3(ka + 6, below.a);
             real value = dot3(kb, above.b) + dot3(kb + 3, here.b) + dot3(kb + 6, below.b);
-            to[(size_t)row * (uint32_t)x.w + (uint32_t)s.column] =
-                gate * normal_of(gate).distribution * value;
+            put(to + (size_t)row * (uint32_t)x.w + (uint32_t)s.column,
+                gate * normal_of(gate).distribution * value);
             above = here;
             here = below;
         }
@@ -215,10 +217,10 @@ KERNEL(gate_backward_kernel, const real *weight, trainer_planes x, trainer_plane
         strip s = strip_of(&x, BLOCK / chunks, item);
         uint32_t second = s.channel + (uint32_t)y.channels;
         const real *ka = weight + 9 * s.channel, *kb = weight + 9 * second;
-        const real *a = x.data + image_of(&x, &s), *b = a + (size_t)y.channels * x.pitch;
-        const real *gradient = dy.data + image_of(&dy, &s);
-        real *to = y.data + image_of(&y, &s), *da = dab.data + image_of(&dab, &s);
-        real *db = da + (size_t)y.channels * dab.pitch;
+        const store *a = image_of(&x, &s, 0), *b = image_of(&x, &s, (uint32_t)y.channels);
+        const store *gradient = image_of(&dy, &s, 0);
+        store *to = image_of(&y, &s, 0), *da = image_of(&dab, &s, 0);
+        store *db = image_of(&dab, &s, (uint32_t)y.channels);
         row_pair above = load_pair(a, b, s.first - 1, s.column, x.h, x.w);
         row_pair here = load_pair(a, b, s.first, s.column, x.h, x.w);
         for (int row = s.first; row < s.end; row++) {
@@ -227,10 +229,10 @@ KERNEL(gate_backward_kernel, const real *weight, trainer_planes x, trainer_plane
             real gate = dot3(ka, above.a) + dot3(ka + 3, here.a) + dot3(ka + 6, below.a);
             real value = dot3(kb, above.b) + dot3(kb + 3, here.b) + dot3(kb + 6, below.b);
             normal n = normal_of(gate);
-            real d = gradient[at], gelu = gate * n.distribution;
-            to[at] = gelu * value;
-            da[at] = d * value * (n.distribution + gate * n.density);
-            db[at] = d * gelu;
+            real d = get(gradient + at), gelu = gate * n.distribution;
+            put(to + at, gelu * value);
+            put(da + at, d * value * (n.distribution + gate * n.density));
+            put(db + at, d * gelu);
             above = here;
             here = below;
         }

@@ -21,13 +21,16 @@ enum { LANES = 256, SPLITS = 64 }; ///< lanes of a block; partial sums of one va
 
 #ifdef __CUDACC__
 
+#include "trainer/device/cuda_context.h"
+
+#include <cuda_bf16.h>
 #include <math.h>
 
 #define DEVICE static __device__ __forceinline__
 #define KERNEL(name, ...) static __global__ void __launch_bounds__(LANES) name(__VA_ARGS__)
 #define LAUNCH(name, blocks, ...)                                                                            \
     do {                                                                                                     \
-        name<<<(unsigned)(blocks), LANES, 0, cuda_stream>>>(__VA_ARGS__);                                    \
+        name<<<(unsigned)(blocks), LANES, 0, cuda_context.stream>>>(__VA_ARGS__);                            \
         cuda_check(cudaGetLastError(), #name);                                                               \
     } while (0)
 #define BLOCK ((uint32_t)blockIdx.x)
@@ -40,11 +43,9 @@ enum { LANES = 256, SPLITS = 64 }; ///< lanes of a block; partial sums of one va
 #define OWN(name) name
 #define UNROLLED _Pragma("unroll")
 
-static cudaStream_t cuda_stream;
-static void cuda_check(cudaError_t code, const char *what);
-
 #else
 
+#include <string.h>
 #include <tgmath.h>
 
 #ifdef TRAINER_TWIN_REVERSED
@@ -68,6 +69,63 @@ static void cuda_check(cudaError_t code, const char *what);
 #define UNROLLED
 
 #endif
+
+/* ---- How planes hold their values -----------------------------------------------------------------------
+ */
+
+/* `store` is real, or, with DEVICE_BF16, half as wide: the upper half of a float, rounded to even. Planes
+ * stand where those of reals would, and what is no plane (parameters, gradients, maps, sums) is real; so are
+ * the images and the result ("exact"), whose last bits matter. */
+#if !defined(DEVICE_BF16)
+
+typedef real store;
+
+DEVICE real get(const store *p) {
+    return *p;
+}
+
+DEVICE void put(store *p, real value) {
+    *p = value;
+}
+
+#elif defined(__CUDACC__)
+
+typedef __nv_bfloat16 store;
+
+DEVICE real get(const store *p) {
+    return __bfloat162float(*p);
+}
+
+DEVICE void put(store *p, real value) {
+    *p = __float2bfloat16(value);
+}
+
+#else
+
+typedef struct store {
+    uint16_t bits;
+} store;
+
+DEVICE real get(const store *p) {
+    uint32_t bits = (uint32_t)p->bits << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+DEVICE void put(store *p, real value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    p->bits = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+#endif
+
+enum { STORES = sizeof(real) / sizeof(store) }; ///< in the place of a real
+
+DEVICE store *plane_of(const trainer_planes *x, uint32_t channel) {
+    return (store *)(x->data + (size_t)channel * x->pitch);
+}
 
 /** Blocks for so many lanes. */
 static inline uint32_t blocks_of(size_t lanes) {
@@ -157,7 +215,7 @@ static uint32_t split_length(size_t items, uint32_t splits) {
 /** A matrix of cuBLAS: column after column, ld values from one column to the next; and the distances from one
  * to the next of `count` matrices, and from one to the next of `groups` of them. */
 typedef struct matrix {
-    const real *data;
+    const void *data; ///< of stores; a product's result may be of reals
     size_t ld, stride, group_stride;
 } matrix;
 
@@ -167,6 +225,7 @@ typedef struct product {
     bool transpose_a, transpose_b;
     int m, n, k;
     matrix a, b, c; ///< c.data is written
+    bool exact;     ///< c is of reals
     real beta;
     int count, groups;
 } product;

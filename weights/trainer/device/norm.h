@@ -25,7 +25,7 @@ DEVICE void norm_statistics(uint32_t block, const trainer_planes *x, real *part,
         real sum = 0;
         if (p < pixels)
             for (int c = lane / NORM_PIXELS; c < x->channels; c += NORM_PARTS)
-                sum += x->data[(size_t)c * x->pitch + p];
+                sum += get(plane_of(x, (uint32_t)c) + p);
         part[lane] = sum;
     }
     sum_channels(part);
@@ -39,7 +39,7 @@ DEVICE void norm_statistics(uint32_t block, const trainer_planes *x, real *part,
         real sum = 0, centre = mean[lane % NORM_PIXELS];
         if (p < pixels)
             for (int c = lane / NORM_PIXELS; c < x->channels; c += NORM_PARTS) {
-                real d = x->data[(size_t)c * x->pitch + p] - centre;
+                real d = get(plane_of(x, (uint32_t)c) + p) - centre;
                 sum += d * d;
             }
         part[lane] = sum;
@@ -62,8 +62,8 @@ KERNEL(norm_forward_kernel, const real *weight, const real *bias, trainer_planes
         real centre = mean[lane % NORM_PIXELS], factor = scale[lane % NORM_PIXELS];
         if (p < pixels)
             for (int c = lane / NORM_PIXELS; c < x.channels; c += NORM_PARTS)
-                y.data[(size_t)c * y.pitch + p] =
-                    (x.data[(size_t)c * x.pitch + p] - centre) * factor * weight[c] + bias[c];
+                put(plane_of(&y, (uint32_t)c) + p,
+                    (get(plane_of(&x, (uint32_t)c) + p) - centre) * factor * weight[c] + bias[c]);
     }
 }
 
@@ -92,9 +92,9 @@ KERNEL(norm_backward_kernel, const real *weight, trainer_planes x, trainer_plane
         OWN(sum_gn) = 0;
         if (p < pixels)
             for (int c = lane / NORM_PIXELS; c < x.channels; c += NORM_PARTS) {
-                real g = dy.data[(size_t)c * dy.pitch + p] * weight[c];
+                real g = get(plane_of(&dy, (uint32_t)c) + p) * weight[c];
                 sum += g;
-                OWN(sum_gn) += g * (x.data[(size_t)c * x.pitch + p] - centre) * factor;
+                OWN(sum_gn) += g * (get(plane_of(&x, (uint32_t)c) + p) - centre) * factor;
             }
         part[lane] = sum;
         if (p < pixels && lane < NORM_PIXELS) {
@@ -122,9 +122,10 @@ KERNEL(norm_backward_kernel, const real *weight, trainer_planes x, trainer_plane
         int own = lane % NORM_PIXELS;
         if (p < pixels)
             for (int c = lane / NORM_PIXELS; c < x.channels; c += NORM_PARTS) {
-                real n = (x.data[(size_t)c * x.pitch + p] - mean[own]) * scale[own];
-                real g = dy.data[(size_t)c * dy.pitch + p] * weight[c];
-                dx.data[(size_t)c * dx.pitch + p] += scale[own] * (g - mean_g[own] - n * mean_gn[own]);
+                store *to = plane_of(&dx, (uint32_t)c) + p;
+                real n = (get(plane_of(&x, (uint32_t)c) + p) - mean[own]) * scale[own];
+                real g = get(plane_of(&dy, (uint32_t)c) + p) * weight[c];
+                put(to, get(to) + scale[own] * (g - mean_g[own] - n * mean_gn[own]));
             }
     }
 }
@@ -137,12 +138,12 @@ KERNEL(norm_sums_kernel, trainer_planes x, trainer_planes dy, const real *kept, 
     FOR_LANES {
         uint32_t pixels = (uint32_t)pixels_of(&x), c = BLOCK / splits, first = BLOCK % splits * length;
         uint32_t end = first + length < pixels ? first + length : pixels;
-        const real *from = x.data + c * x.pitch, *gradient = dy.data + c * dy.pitch;
+        const store *from = plane_of(&x, c), *gradient = plane_of(&dy, c);
         real sum = 0;
         OWN(sum_bias) = 0;
         for (uint32_t p = first + (uint32_t)lane; p < end; p += LANES) {
-            real d = gradient[p];
-            sum += d * (from[p] - kept[p]) * kept[pixels + p];
+            real d = get(gradient + p);
+            sum += d * (get(from + p) - kept[p]) * kept[pixels + p];
             OWN(sum_bias) += d;
         }
         part[lane] = sum;

@@ -16,8 +16,14 @@ DEVICE spot spot_of(uint32_t block, int lane, uint32_t channels, uint32_t pixels
     return at;
 }
 
-DEVICE size_t index_of(const trainer_planes *planes, spot at) {
-    return at.channel * planes->pitch + (size_t)at.image * (uint32_t)(planes->h * planes->w) + at.pixel;
+DEVICE store *store_at(const trainer_planes *planes, spot at) {
+    return plane_of(planes, at.channel) + (size_t)at.image * (uint32_t)(planes->h * planes->w) + at.pixel;
+}
+
+/* The same for planes of reals. */
+DEVICE real *exact_at(const trainer_planes *planes, spot at) {
+    return planes->data + at.channel * planes->pitch + (size_t)at.image * (uint32_t)(planes->h * planes->w) +
+           at.pixel;
 }
 
 static size_t spot_blocks(const trainer_planes *planes) {
@@ -29,7 +35,7 @@ KERNEL(pack_kernel, const float *images, trainer_planes y) {
         uint32_t pixels = (uint32_t)(y.h * y.w), channels = (uint32_t)y.channels;
         spot at = spot_of(BLOCK, lane, channels, pixels);
         if (at.pixel < pixels)
-            y.data[index_of(&y, at)] = images[(at.image * channels + at.channel) * (size_t)pixels + at.pixel];
+            *exact_at(&y, at) = images[(at.image * channels + at.channel) * (size_t)pixels + at.pixel];
     }
 }
 
@@ -38,8 +44,7 @@ KERNEL(unpack_kernel, trainer_planes x, float *images) {
         uint32_t pixels = (uint32_t)(x.h * x.w), channels = (uint32_t)x.channels;
         spot at = spot_of(BLOCK, lane, channels, pixels);
         if (at.pixel < pixels)
-            images[(at.image * channels + at.channel) * (size_t)pixels + at.pixel] =
-                (float)x.data[index_of(&x, at)];
+            images[(at.image * channels + at.channel) * (size_t)pixels + at.pixel] = (float)*exact_at(&x, at);
     }
 }
 
@@ -56,12 +61,25 @@ KERNEL(copy_kernel, trainer_planes x, trainer_planes y) {
         uint32_t pixels = (uint32_t)(x.h * x.w);
         spot at = spot_of(BLOCK, lane, (uint32_t)x.channels, pixels);
         if (at.pixel < pixels)
-            y.data[index_of(&y, at)] = x.data[index_of(&x, at)];
+            *store_at(&y, at) = *store_at(&x, at);
     }
 }
 
-static void copy_planes(trainer_planes x, trainer_planes y) {
-    LAUNCH(copy_kernel, spot_blocks(&x), x, y);
+KERNEL(copy_exact_kernel, trainer_planes x, trainer_planes y) {
+    FOR_LANES {
+        uint32_t pixels = (uint32_t)(x.h * x.w);
+        spot at = spot_of(BLOCK, lane, (uint32_t)x.channels, pixels);
+        if (at.pixel < pixels)
+            *exact_at(&y, at) = *exact_at(&x, at);
+    }
+}
+
+static void copy_planes(trainer_planes x, trainer_planes y, bool exact) {
+    if (exact) {
+        LAUNCH(copy_exact_kernel, spot_blocks(&x), x, y);
+    } else {
+        LAUNCH(copy_kernel, spot_blocks(&x), x, y);
+    }
 }
 
 /* The place in the wide tensor (channel c / 4, twice the size) of a pixel of the narrow one. */
@@ -79,7 +97,7 @@ KERNEL(shuffle_kernel, trainer_planes x, trainer_planes y) {
         uint32_t pixels = (uint32_t)(x.h * x.w);
         spot at = spot_of(BLOCK, lane, (uint32_t)x.channels, pixels);
         if (at.pixel < pixels)
-            y.data[index_of(&y, shuffled(at, (uint32_t)x.w))] = x.data[index_of(&x, at)];
+            *store_at(&y, shuffled(at, (uint32_t)x.w)) = *store_at(&x, at);
     }
 }
 
@@ -88,7 +106,7 @@ KERNEL(unshuffle_kernel, trainer_planes x, trainer_planes y) {
         uint32_t pixels = (uint32_t)(y.h * y.w);
         spot at = spot_of(BLOCK, lane, (uint32_t)y.channels, pixels);
         if (at.pixel < pixels)
-            y.data[index_of(&y, at)] = x.data[index_of(&x, shuffled(at, (uint32_t)y.w))];
+            *store_at(&y, at) = *store_at(&x, shuffled(at, (uint32_t)y.w));
     }
 }
 
@@ -125,7 +143,7 @@ KERNEL(loss_kernel, trainer_planes y, trainer_planes target, real scale, trainer
             size_t c = v / pixels, p = v % pixels;
             real d = y.data[c * y.pitch + p] - target.data[c * target.pitch + p];
             sum += d > 0 ? d : -d;
-            dy.data[c * dy.pitch + p] = d > 0 ? scale : d < 0 ? -scale : 0;
+            put(plane_of(&dy, (uint32_t)c) + p, d > 0 ? scale : d < 0 ? -scale : 0);
         }
         part[lane] = sum;
     }

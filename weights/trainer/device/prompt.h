@@ -38,10 +38,10 @@ KERNEL(means_kernel, trainer_planes x, real *mean) {
     SHARED(real, part, LANES);
     FOR_LANES {
         uint32_t channels = (uint32_t)x.channels, pixels = (uint32_t)(x.h * x.w);
-        const real *from = x.data + BLOCK % channels * x.pitch + (size_t)(BLOCK / channels) * pixels;
+        const store *from = plane_of(&x, BLOCK % channels) + (size_t)(BLOCK / channels) * pixels;
         real sum = 0;
         for (uint32_t p = (uint32_t)lane; p < pixels; p += LANES)
-            sum += from[p];
+            sum += get(from + p);
         part[lane] = sum;
     }
     sum_block(part);
@@ -107,7 +107,7 @@ KERNEL(picture_kernel, trainer_prompt prompt, const real *mix, trainer_planes pi
         left = mixed_at(&prompt, own, at.channel, row.high, column.low);
         real bottom =
             left + column.share * (mixed_at(&prompt, own, at.channel, row.high, column.high) - left);
-        picture.data[index_of(&picture, at)] = top + row.share * (bottom - top);
+        put(store_at(&picture, at), top + row.share * (bottom - top));
     }
 }
 
@@ -126,8 +126,8 @@ KERNEL(resize_backward_kernel, trainer_prompt prompt, trainer_planes dpicture, r
         spot at = spot_of(BLOCK, lane, (uint32_t)prompt.channels, pixels);
         if (at.pixel >= pixels)
             continue;
-        const real *from = dpicture.data + at.channel * dpicture.pitch +
-                           (size_t)at.image * (uint32_t)(dpicture.h * dpicture.w);
+        const store *from =
+            plane_of(&dpicture, at.channel) + (size_t)at.image * (uint32_t)(dpicture.h * dpicture.w);
         int v = (int)at.pixel / prompt.size, u = (int)at.pixel % prompt.size, top, bottom, left, right;
         real sum = 0;
         takers_of(v, dpicture.h, prompt.size, &top, &bottom);
@@ -138,7 +138,7 @@ KERNEL(resize_backward_kernel, trainer_prompt prompt, trainer_planes dpicture, r
                 continue;
             for (int x = left; x <= right; x++)
                 along += share_of(between_of(x, dpicture.w, prompt.size), u) *
-                         from[(size_t)y * (uint32_t)dpicture.w + (uint32_t)x];
+                         get(from + (size_t)y * (uint32_t)dpicture.w + (uint32_t)x);
             sum += share * along;
         }
         dmixed[(at.image * (uint32_t)prompt.channels + at.channel) * (size_t)pixels + at.pixel] = sum;
@@ -221,7 +221,8 @@ KERNEL(dmean_kernel, trainer_prompt prompt, const real *dmix, trainer_planes dx)
             continue;
         for (uint32_t j = 0; j < length; j++)
             dmean += dmix[at.image * length + j] * prompt.linear[j * (uint32_t)prompt.features + at.channel];
-        dx.data[index_of(&dx, at)] += dmean / (real)pixels;
+        store *to = store_at(&dx, at);
+        put(to, get(to) + dmean / (real)pixels);
     }
 }
 

@@ -12,17 +12,23 @@
 static void multiply(product p) {
     for (int i = 0; i < p.count * p.groups; i++) {
         size_t which = (size_t)(i % p.count), group = (size_t)(i / p.count);
-        const real *a = p.a.data + which * p.a.stride + group * p.a.group_stride;
-        const real *b = p.b.data + which * p.b.stride + group * p.b.group_stride;
-        real *c = (real *)p.c.data + which * p.c.stride + group * p.c.group_stride;
+        const store *a = (const store *)p.a.data + which * p.a.stride + group * p.a.group_stride;
+        const store *b = (const store *)p.b.data + which * p.b.stride + group * p.b.group_stride;
+        size_t first = which * p.c.stride + group * p.c.group_stride;
         size_t a_row = p.transpose_a ? p.a.ld : 1, a_column = p.transpose_a ? 1 : p.a.ld;
         size_t b_row = p.transpose_b ? p.b.ld : 1, b_column = p.transpose_b ? 1 : p.b.ld;
         for (size_t column = 0; column < (size_t)p.n; column++)
             for (size_t row = 0; row < (size_t)p.m; row++) {
-                real *to = c + column * p.c.ld + row, sum = 0;
+                real *exact = (real *)p.c.data + first + column * p.c.ld + row, sum = 0;
+                store *stored = (store *)p.c.data + first + column * p.c.ld + row;
                 for (size_t l = 0; l < (size_t)p.k; l++)
-                    sum += a[row * a_row + l * a_column] * b[l * b_row + column * b_column];
-                *to = sum + (p.beta != 0 ? p.beta * *to : 0);
+                    sum += get(a + row * a_row + l * a_column) * get(b + l * b_row + column * b_column);
+                if (p.beta != 0)
+                    sum += p.beta * (p.exact ? *exact : get(stored));
+                if (p.exact)
+                    *exact = sum;
+                else
+                    put(stored, sum);
             }
     }
 }
@@ -62,7 +68,7 @@ static mirl_status twin_status(mirl_error *error) {
     return MIRL_OK;
 }
 
-static const trainer_memory device_memory = {
+static const trainer_memory twin_memory = {
     .allocate = twin_allocate,
     .release = free,
     .allocate_host = twin_allocate,
@@ -82,7 +88,11 @@ static void clear_values(real *values, size_t count) {
     memset(values, 0, count * sizeof *values);
 }
 
-#ifdef TRAINER_TWIN_REVERSED
+#define DEVICE_MEMORY twin_memory
+#if defined(DEVICE_BF16)
+#define DEVICE_TABLE trainer_ops_twin_bf16
+#define DEVICE_NAME "twin-bf16"
+#elif defined(TRAINER_TWIN_REVERSED)
 #define DEVICE_TABLE trainer_ops_twin_reversed
 #define DEVICE_NAME "twin-reversed"
 #else
