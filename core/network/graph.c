@@ -32,6 +32,24 @@ double mirl_layer_macs_per_value(const mirl_layer *layer) {
     return convolution && layer->scale > 0 ? 1.0 / ((double)layer->scale * layer->scale) : 0.0;
 }
 
+double mirl_layer_macs(const mirl_layer *layer, size_t alive) {
+    return mirl_layer_macs_per_value(layer) * (double)(layer->kind == MIRL_DEPTHWISE ? layer->count : alive);
+}
+
+mirl_remains mirl_remains_begin(const mirl_graph *graph) {
+    double attention = mirl_graph_attention_macs(graph);
+    return (mirl_remains){.dense_macs = attention, .macs = attention};
+}
+
+void mirl_remains_add(mirl_remains *remains, const mirl_layer *layer, size_t alive) {
+    remains->dense_macs += mirl_layer_macs(layer, layer->count);
+    remains->macs += mirl_layer_macs(layer, alive);
+    if (mirl_layer_is_prunable(layer)) {
+        remains->prunable += layer->count;
+        remains->alive += alive;
+    }
+}
+
 bool mirl_graph_is_unused_name(const char *name) {
     static const char *const unused[] = {
         "chnl_reduce1.weight",           "chnl_reduce2.weight",           "chnl_reduce3.weight",

@@ -107,6 +107,21 @@ int mirl_graph_find(const mirl_graph *graph, const char *name);
 /** Multiply-adds a pixel that do not depend on weights: the attention products of all blocks. */
 double mirl_graph_attention_macs(const mirl_graph *graph);
 
+/** What pruning leaves of a network. Begun with mirl_remains_begin(), every layer added once. */
+typedef struct mirl_remains {
+    size_t prunable, alive;  ///< values that pruning may remove; of those, not zero
+    double dense_macs, macs; ///< multiply-adds a pixel, attention included: before pruning, and left
+} mirl_remains;
+
+mirl_remains mirl_remains_begin(const mirl_graph *graph);
+
+/** `alive`: the layer's values that are not zero. */
+void mirl_remains_add(mirl_remains *remains, const mirl_layer *layer, size_t alive);
+
+/** Multiply-adds a pixel of a layer of which `alive` values are left. Depthwise convolutions run in full:
+ * their few zeros save nothing. */
+double mirl_layer_macs(const mirl_layer *layer, size_t alive);
+
 /** True for the 1x1 convolutions that are in every published checkpoint and never run. */
 bool mirl_graph_is_unused_name(const char *name);
 

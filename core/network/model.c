@@ -63,24 +63,18 @@ void mirl_model_close(mirl_model *model) {
 
 void mirl_model_get_info(const mirl_model *model, mirl_model_info *info) {
     const mirl_graph *graph = model->graph;
+    mirl_remains remains = mirl_remains_begin(graph);
+
+    for (int i = 0; i < graph->layer_count; i++)
+        mirl_remains_add(&remains, &graph->layers[i], mirl_weights_alive(model->weights, i));
     *info = (mirl_model_info){
         .task = mirl_weights_metadata_get(model->weights, "task"),
         .metadata = mirl_weights_metadata(model->weights),
         .file_size = mirl_weights_file_size(model->weights),
         .parameters = graph->parameters,
-        .dense_macs = mirl_graph_attention_macs(graph),
-        .macs = mirl_graph_attention_macs(graph),
+        .prunable = remains.prunable,
+        .alive = remains.alive,
+        .dense_macs = remains.dense_macs,
+        .macs = remains.macs,
     };
-    for (int i = 0; i < graph->layer_count; i++) {
-        const mirl_layer *layer = &graph->layers[i];
-        double cost = mirl_layer_macs_per_value(layer);
-        size_t alive = mirl_weights_alive(model->weights, i);
-        /* Depthwise convolutions run in full: their few zeros save nothing. */
-        info->dense_macs += cost * (double)layer->count;
-        info->macs += cost * (double)(layer->kind == MIRL_DEPTHWISE ? layer->count : alive);
-        if (mirl_layer_is_prunable(layer)) {
-            info->prunable += layer->count;
-            info->alive += alive;
-        }
-    }
 }

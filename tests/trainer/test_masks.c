@@ -96,7 +96,7 @@ static void compute_saves_multiply_adds(void **state) {
     assert_int_equal(trainer_prune(graph, TRAINER_COMPUTE, 30, 0, values, equal, NULL), MIRL_OK);
     assert_int_equal(trainer_prune(graph, TRAINER_COMPUTE, 30, 0.2, values, compute, NULL), MIRL_OK);
     assert_memory_equal(global, equal, count);
-    trainer_remains one = trainer_remains_of(graph, global), other = trainer_remains_of(graph, compute);
+    mirl_remains one = trainer_remains_of(graph, global), other = trainer_remains_of(graph, compute);
     assert_int_equal(one.alive, other.alive);
     assert_true(other.macs < 0.98 * one.macs);
     double given_up = all - magnitude_left(graph, values, global);

@@ -10,12 +10,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Sums over the layers of a file. Multiply-adds are a pixel's. */
-typedef struct totals {
-    size_t prunable, alive; ///< values that pruning may remove; of those, not zero
-    double dense_macs, macs;
-} totals;
-
 char *find_weights(const char *name, mirl_error *error) {
     struct stat status;
     if (name && stat(name, &status) == 0 && S_ISREG(status.st_mode)) {
@@ -42,22 +36,13 @@ static double share(size_t part, size_t whole) {
     return whole ? (double)part / (double)whole : 0;
 }
 
-static totals add_up(const mirl_weights *weights) {
+static mirl_remains remains_of(const mirl_weights *weights) {
     const mirl_graph *graph = mirl_weights_graph(weights);
-    totals sums = {.dense_macs = mirl_graph_attention_macs(graph)};
+    mirl_remains remains = mirl_remains_begin(graph);
 
-    sums.macs = sums.dense_macs;
-    for (int i = 0; i < graph->layer_count; i++) {
-        const mirl_layer *layer = &graph->layers[i];
-        size_t alive = mirl_weights_alive(weights, i);
-        if (mirl_layer_is_prunable(layer)) {
-            sums.prunable += layer->count;
-            sums.alive += alive;
-        }
-        sums.dense_macs += mirl_layer_macs_per_value(layer) * (double)layer->count;
-        sums.macs += mirl_layer_macs_per_value(layer) * (double)alive;
-    }
-    return sums;
+    for (int i = 0; i < graph->layer_count; i++)
+        mirl_remains_add(&remains, &graph->layers[i], mirl_weights_alive(weights, i));
+    return remains;
 }
 
 static cJSON *describe_layer(const mirl_weights *weights, int index) {
@@ -73,14 +58,14 @@ static cJSON *describe_layer(const mirl_weights *weights, int index) {
     cJSON_AddNumberToObject(object, "values", (double)layer->count);
     cJSON_AddNumberToObject(object, "alive", (double)alive);
     cJSON_AddNumberToObject(object, "sparsity", 1 - share(alive, layer->count));
-    cJSON_AddNumberToObject(object, "macs", mirl_layer_macs_per_value(layer) * (double)alive);
+    cJSON_AddNumberToObject(object, "macs", mirl_layer_macs(layer, alive));
     return object;
 }
 
 static int print_json(const char *path, const mirl_weights *weights) {
     const mirl_graph *graph = mirl_weights_graph(weights);
     const mirl_config *config = &graph->config;
-    totals sums = add_up(weights);
+    mirl_remains sums = remains_of(weights);
     cJSON *object = cJSON_CreateObject(), *layers;
 
     cJSON_AddStringToObject(object, "file", path);
@@ -143,7 +128,7 @@ static void print_layers(const mirl_weights *weights) {
         printf("%-46s %-16s %-18s %4s %-6s %8zu %8.2f%% %9.1f\n", layer->name, kind_name(layer->kind), shape,
                type_name(mirl_weights_type(weights, i)),
                mirl_weights_is_sparse(weights, i) ? "sparse" : "dense", layer->count,
-               100 * (1 - share(alive, layer->count)), mirl_layer_macs_per_value(layer) * (double)alive);
+               100 * (1 - share(alive, layer->count)), mirl_layer_macs(layer, alive));
     }
 }
 
@@ -151,7 +136,7 @@ static void print_text(const char *path, const mirl_weights *weights) {
     const mirl_graph *graph = mirl_weights_graph(weights);
     const mirl_config *config = &graph->config;
     const int *blocks = config->blocks, *heads = config->heads;
-    totals sums = add_up(weights);
+    mirl_remains sums = remains_of(weights);
 
     printf("%-14s %s\n", "file", path);
     printf("%-14s %" PRIu64 " bytes\n", "size", mirl_weights_file_size(weights));

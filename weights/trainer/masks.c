@@ -229,23 +229,16 @@ mirl_status trainer_prune(const mirl_graph *graph, trainer_scope scope, double p
     return MIRL_OK;
 }
 
-trainer_remains trainer_remains_of(const mirl_graph *graph, const uint8_t *mask) {
-    double attention = mirl_graph_attention_macs(graph);
-    trainer_remains remains = {.dense_macs = attention, .macs = attention};
+mirl_remains trainer_remains_of(const mirl_graph *graph, const uint8_t *mask) {
+    mirl_remains remains = mirl_remains_begin(graph);
 
     for (int l = 0; l < graph->layer_count; l++) {
         const mirl_layer *layer = &graph->layers[l];
-        double macs = mirl_layer_macs_per_value(layer);
         size_t alive = 0;
         for (size_t i = 0; i < layer->count; i++)
             alive += mask[i] != 0;
         mask += layer->count;
-        remains.dense_macs += macs * (double)layer->count;
-        remains.macs += macs * (double)alive;
-        if (mirl_layer_is_prunable(layer)) {
-            remains.prunable += layer->count;
-            remains.alive += alive;
-        }
+        mirl_remains_add(&remains, layer, alive);
     }
     return remains;
 }

@@ -31,12 +31,7 @@ mirl_status trainer_prune(const mirl_graph *graph, trainer_scope scope, double p
                           const float *values, uint8_t *mask, mirl_error *error);
 
 /** What a mask leaves. */
-typedef struct trainer_remains {
-    size_t prunable, alive;
-    double dense_macs, macs; ///< multiply-adds a pixel, attention included
-} trainer_remains;
-
-trainer_remains trainer_remains_of(const mirl_graph *graph, const uint8_t *mask);
+mirl_remains trainer_remains_of(const mirl_graph *graph, const uint8_t *mask);
 
 /** The q-quantile (0..1) of `count` values, linear between order statistics; reorders them. */
 double trainer_quantile(float *values, size_t count, double q);

@@ -285,7 +285,7 @@ static bool has_learned(const run *run) {
 /* Keeps the round's network as good, writes it and has it evaluated. */
 static mirl_status finish_round(run *run, mirl_error *error) {
     trainer_state *state = &run->state;
-    trainer_remains remains = trainer_remains_of(run->graph, state->mask);
+    mirl_remains remains = trainer_remains_of(run->graph, state->mask);
     char path[1100];
     mirl_status status;
 
@@ -314,7 +314,7 @@ static mirl_status finish_round(run *run, mirl_error *error) {
 }
 
 static mirl_status train_round(run *run, mirl_error *error) {
-    trainer_remains remains = trainer_remains_of(run->graph, run->state.mask);
+    mirl_remains remains = trainer_remains_of(run->graph, run->state.mask);
     double alive = (double)remains.alive / (double)remains.prunable;
 
     run->last_step = seconds_now();

@@ -68,7 +68,7 @@ mirl_status trainer_log_steps(const char *folder, const trainer_state *state, do
     return append(folder, "log.csv", line, error);
 }
 
-mirl_status trainer_log_round(const char *folder, const trainer_state *state, const trainer_remains *remains,
+mirl_status trainer_log_round(const char *folder, const trainer_state *state, const mirl_remains *remains,
                               mirl_error *error) {
     char line[256];
     double judged = state->judged ? (double)state->judged : 1;

@@ -21,7 +21,7 @@ mirl_status trainer_log_steps(const char *folder, const trainer_state *state, do
                               double patches_per_second, mirl_error *error);
 
 /** Appends a line to rounds.csv. */
-mirl_status trainer_log_round(const char *folder, const trainer_state *state, const trainer_remains *remains,
+mirl_status trainer_log_round(const char *folder, const trainer_state *state, const mirl_remains *remains,
                               mirl_error *error);
 
 #endif
