@@ -39,6 +39,7 @@ mirl_model *mirl_model_open(const char *path, mirl_error *error) {
     for (int i = 0; i < model->graph->layer_count; i++)
         if (pack_layer(model, i, error))
             goto failed;
+    mirl_weights_drop_values(model->weights);
     return model;
 
 failed:

@@ -11,7 +11,7 @@ typedef struct mirl_map {
 
 /** Maps a regular, non-empty file. MIRL_ERROR_FILE on failure, with *map zeroed. Messages do not name the
  * path. A file that another program shortens while it is mapped ends this one; ours are only ever replaced
- * whole. */
+ * whole, and models keep none mapped. */
 mirl_status mirl_map_open(const char *path, mirl_map *map, mirl_error *error);
 
 /** A zeroed map is allowed. */

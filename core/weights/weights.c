@@ -125,17 +125,22 @@ mirl_weights *mirl_weights_open(const char *path, mirl_error *error) {
     return weights;
 }
 
+void mirl_weights_drop_values(mirl_weights *weights) {
+    for (size_t i = 0; i < weights->buffer_count; i++)
+        free(weights->buffers[i]);
+    weights->buffer_count = 0;
+    mirl_map_close(&weights->map);
+}
+
 void mirl_weights_close(mirl_weights *weights) {
     if (!weights)
         return;
-    for (size_t i = 0; i < weights->buffer_count; i++)
-        free(weights->buffers[i]);
+    mirl_weights_drop_values(weights);
     free(weights->buffers);
     free(weights->stored);
     cJSON_free(weights->metadata_text);
     cJSON_Delete(weights->metadata);
     mirl_graph_free(weights->graph);
-    mirl_map_close(&weights->map);
     free(weights);
 }
 

@@ -21,6 +21,10 @@ typedef struct mirl_weights mirl_weights;
 mirl_weights *mirl_weights_open(const char *path, mirl_error *error);
 void mirl_weights_close(mirl_weights *weights);
 
+/** Gives up the values and the file: from here on mirl_weights_values() and mirl_weights_row() must not be
+ * called. The exception to "unchangeable": no other thread may be using the weights. */
+void mirl_weights_drop_values(mirl_weights *weights);
+
 /** Owned by the weights. */
 const mirl_graph *mirl_weights_graph(const mirl_weights *weights);
 

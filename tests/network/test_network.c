@@ -66,9 +66,11 @@ static void run(const mirl_model *model, int threads, struct tester *tester, flo
     mirl_network_free(network);
 }
 
+static const char golden_weights[] = MIRL_TEST_DATA "/golden/lightning.ckpt";
+
 static mirl_model *open_golden(void) {
     mirl_error error;
-    mirl_model *model = mirl_model_open(MIRL_TEST_DATA "/golden/lightning.ckpt", &error);
+    mirl_model *model = mirl_model_open(golden_weights, &error);
     if (!model)
         fail_msg("%s", error.message);
     return model;
@@ -76,11 +78,14 @@ static mirl_model *open_golden(void) {
 
 /* Packs every matrix anew: all dense, or all sparse with `blocks` blocks of columns. */
 static void repack(mirl_model *model, bool dense) {
+    mirl_weights *weights = mirl_weights_open(golden_weights, NULL);
+    assert_non_null(weights);
     for (int i = 0; i < model->graph->layer_count; i++) {
         mirl_matrix *matrix = &model->matrices[i];
         if (matrix->rows)
-            assert_int_equal(mirl_matrix_pack_as(matrix, model->weights, i, dense, NULL), MIRL_OK);
+            assert_int_equal(mirl_matrix_pack_as(matrix, weights, i, dense, NULL), MIRL_OK);
     }
+    mirl_weights_close(weights);
 }
 
 static void golden_taps(void **state) {
@@ -137,10 +142,46 @@ static void a_cancel_stops_the_run(void **state) {
     mirl_model_close(model);
 }
 
+/* Packed, the values are there once: an open model neither keeps the file in memory nor minds what happens
+ * to it. */
+static void a_model_keeps_no_file_mapped(void **state) {
+    (void)state;
+    char path[] = "/tmp/mirl-test-XXXXXX", line[512];
+    mirl_weights *golden = mirl_weights_open(golden_weights, NULL);
+    const mirl_graph *graph = mirl_weights_graph(golden);
+    float **values = calloc((size_t)graph->layer_count, sizeof *values);
+    assert_true(close(mkstemp(path)) == 0);
+    for (int i = 0; i < graph->layer_count; i++) {
+        values[i] = malloc(graph->layers[i].count * sizeof **values);
+        mirl_weights_values(golden, i, values[i]);
+    }
+    assert_int_equal(mirl_weights_write(path, graph, values, MIRL_F32, NULL, NULL), MIRL_OK);
+
+    mirl_model *model = mirl_model_open(path, NULL);
+    assert_non_null(model);
+    FILE *maps = fopen("/proc/self/maps", "r");
+    assert_non_null(maps);
+    while (fgets(line, sizeof line, maps))
+        assert_null(strstr(line, path));
+    fclose(maps);
+    assert_int_equal(truncate(path, 0), 0);
+    mirl_model_info info;
+    mirl_model_get_info(model, &info);
+    assert_true(info.alive > 0 && info.metadata[0] == '{');
+
+    mirl_model_close(model);
+    unlink(path);
+    for (int i = 0; i < graph->layer_count; i++)
+        free(values[i]);
+    free(values);
+    mirl_weights_close(golden);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden_taps),
         cmocka_unit_test(a_cancel_stops_the_run),
+        cmocka_unit_test(a_model_keeps_no_file_mapped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
