@@ -159,7 +159,8 @@ static mirl_status open_device(mirl_error *error) {
     cuda_check(cudaSetDevice(0), "opening it");
     cuda_check(cudaStreamCreateWithFlags(&cuda_context.stream, cudaStreamNonBlocking), "opening it");
     for (int i = 0; i < TRAINER_MARKS; i++)
-        cuda_check(cudaEventCreateWithFlags(&cuda_marks[i], cudaEventDisableTiming), "opening it");
+        cuda_check(cudaEventCreateWithFlags(&cuda_marks[i], cudaEventDisableTiming | cudaEventBlockingSync),
+                   "opening it");
     cuda_check(cudaMalloc(&workspace, WORKSPACE), "opening it");
     cuda_check(cudaMalloc((void **)&cuda_context.pointers, 3 * MOST_POINTERS * sizeof *cuda_context.pointers),
                "opening it");
