@@ -179,7 +179,7 @@ static void check_conv(int rows, int columns, int side, const size *s) {
     pair x = in(columns, s->n, s->h, s->w), dy = in(rows, s->n, s->h, s->w), add = in(rows, s->n, s->h, s->w);
     pair y = out(rows, s->n, s->h, s->w), dx = out(columns, s->n, s->h, s->w);
     trainer_conv conv = {0}, there = {.out = rows, .in = columns, .side = side, .weight = weight->there};
-    assert_int_equal(trainer_conv_structure(&conv, rows, columns, side, NULL, 0, NULL), MIRL_OK);
+    assert_int_equal(trainer_conv_structure(&conv, rows, columns, side, NULL, 0, plain->split, NULL), MIRL_OK);
     trainer_conv_values(&conv, weight->host);
 
     plain->conv_forward(&conv, x.host, &add.host, y.host, room->host);

@@ -19,7 +19,7 @@
 #endif
 extern const trainer_ops TEST_OPS;
 
-enum { TENSORS = 8, PROBES = 60, SCRATCH = 1 << 18, ARRAYS = 1024 };
+enum { TENSORS = 8, PROBES = 60, SCRATCH = 1 << 20, ARRAYS = 1024 };
 
 static const trainer_ops *const ops = &TEST_OPS;
 static trainer_random source;
@@ -42,7 +42,8 @@ struct problem {
     real *weights; ///< the sum weights * y is what is differentiated
     int heads;
     real *maps, *mean, *mix;
-    trainer_conv conv;
+    trainer_conv conv, second;
+    trainer_planes between, hidden;
     trainer_prompt prompt;
     void (*forward)(problem *);
 };
@@ -159,7 +160,7 @@ static void check_conv(int out, int in, int side, int h, int w, bool masked) {
 
     for (size_t i = 0; i < count; i++)
         mask[i] = !masked || trainer_random_below(&source, 4) == 0;
-    assert_int_equal(trainer_conv_structure(&p.conv, out, in, side, masked ? mask : NULL, 0.9, NULL),
+    assert_int_equal(trainer_conv_structure(&p.conv, out, in, side, masked ? mask : NULL, 0.9, false, NULL),
                      MIRL_OK);
     assert_int_equal(p.conv.sparse, masked);
     trainer_conv_values(&p.conv, weight->values);
@@ -214,6 +215,73 @@ static void gate(void **state) {
     for (int c = 0; c < 3; c++)
         for (size_t i = 0; i < trainer_pixels(&again); i++)
             assert_true(again.data[(size_t)c * again.pitch + i] == p.y.data[(size_t)c * p.y.pitch + i]);
+}
+
+static void dense(trainer_conv *conv, int out, int in) {
+    assert_int_equal(trainer_conv_structure(conv, out, in, 1, NULL, 0, false, NULL), MIRL_OK);
+}
+
+static void conv_depthwise_forward(problem *p) {
+    trainer_conv_values(&p->conv, p->in[0].values);
+    ops->conv_depthwise_forward(&p->conv, p->in[1].values, p->in[2].planes, p->between, p->y, scratch);
+}
+
+/* Shapes of chains: channels before and between, images and their size. The first are cut into bands of rows,
+ * the others are several to a band. */
+static const struct {
+    int in, between, n, h, w;
+} chain_shapes[] = {{1, 420, 2, 24, 40}, {3, 6, 3, 5, 7}, {4, 8, 1, 8, 8}};
+
+static void conv_depthwise(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof chain_shapes / sizeof *chain_shapes; i++) {
+        int in = chain_shapes[i].in, out = chain_shapes[i].between;
+        int n = chain_shapes[i].n, h = chain_shapes[i].h, w = chain_shapes[i].w;
+        problem p = begin(random_planes(out, n, h, w), conv_depthwise_forward);
+        tensor *conv = parameter(&p, (size_t)(out * in)), *weight = parameter(&p, (size_t)(9 * out));
+        tensor *x = input(&p, in, n, h, w);
+        trainer_planes between = p.between = like(p.y);
+        dense(&p.conv, out, in);
+        conv_depthwise_forward(&p);
+        ops->conv_depthwise_backward(&p.conv, weight->values, x->planes, between, weights_of(&p), like(p.y),
+                                     gradient_of(x), conv->gradient, weight->gradient, scratch);
+        check(&p, 1e-7);
+        trainer_conv_free(&p.conv);
+    }
+}
+
+static void feed_forward(problem *p) {
+    trainer_conv_values(&p->conv, p->in[0].values);
+    trainer_conv_values(&p->second, p->in[2].values);
+    ops->conv_gate_conv_forward(&p->conv, p->in[1].values, &p->second, p->in[3].planes, p->between, p->hidden,
+                                p->in[3].planes, p->y, scratch);
+}
+
+/* Its input is also what is added to its result. */
+static void conv_gate_conv(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof chain_shapes / sizeof *chain_shapes; i++) {
+        int in = chain_shapes[i].in, wide = chain_shapes[i].between;
+        int n = chain_shapes[i].n, h = chain_shapes[i].h, w = chain_shapes[i].w;
+        problem p = begin(random_planes(in, n, h, w), feed_forward);
+        tensor *first = parameter(&p, (size_t)(wide * in)), *weight = parameter(&p, (size_t)(9 * wide));
+        tensor *second = parameter(&p, (size_t)(in * wide / 2)), *x = input(&p, in, n, h, w);
+        trainer_planes dx = gradient_of(x), dy = weights_of(&p);
+        p.between = random_planes(wide, n, h, w);
+        p.hidden = random_planes(wide / 2, n, h, w);
+        dense(&p.conv, wide, in);
+        dense(&p.second, in, wide / 2);
+        feed_forward(&p);
+        ops->conv_gate_conv_backward(&p.conv, weight->values, &p.second, x->planes, p.between, dy, p.hidden,
+                                     like(p.hidden), like(p.between), dx, first->gradient, weight->gradient,
+                                     second->gradient, scratch);
+        for (int c = 0; c < in; c++)
+            for (size_t k = 0; k < trainer_pixels(&dx); k++)
+                dx.data[(size_t)c * dx.pitch + k] += dy.data[(size_t)c * dy.pitch + k];
+        check(&p, 1e-7);
+        trainer_conv_free(&p.conv);
+        trainer_conv_free(&p.second);
+    }
 }
 
 static void norm_forward(problem *p) {
@@ -324,9 +392,10 @@ static int free_arrays(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(convolutions), cmocka_unit_test(depthwise), cmocka_unit_test(gate),
-        cmocka_unit_test(norm),         cmocka_unit_test(attention), cmocka_unit_test(prompt),
-        cmocka_unit_test(shuffles),     cmocka_unit_test(loss),
+        cmocka_unit_test(convolutions),   cmocka_unit_test(depthwise),      cmocka_unit_test(gate),
+        cmocka_unit_test(conv_depthwise), cmocka_unit_test(conv_gate_conv), cmocka_unit_test(norm),
+        cmocka_unit_test(attention),      cmocka_unit_test(prompt),         cmocka_unit_test(shuffles),
+        cmocka_unit_test(loss),
     };
     return cmocka_run_group_tests(tests, seed, free_arrays);
 }

@@ -18,7 +18,7 @@
 
 enum { SAMPLES = 2, SIDE = 32 };
 
-static const char *const sets[] = {"baseline", "avx2", "avx512", "twin", "twin-reversed"};
+static const char *const sets[] = {"baseline", "avx2", "avx512", "amx", "twin", "twin-reversed"};
 
 /* The reference's smallest useful network; the file says the same in its metadata. */
 static mirl_config tiny(void) {
@@ -176,8 +176,65 @@ static void sparse_products_give_the_dense_gradients(void **state) {
     golden_close(file);
 }
 
+/* A network so wide that images are cut into bands and tiles are more than one: its gradients with this
+ * table, to be freed. */
+static float *wide_gradients(const trainer_ops *ops, int samples) {
+    enum { WIDE_SIDE = 64, IMAGE = 3 * WIDE_SIDE * WIDE_SIDE };
+    mirl_config config = tiny();
+    config.dim = 24;
+    mirl_graph *graph = mirl_graph_create(&config, NULL);
+    trainer_network *network = trainer_network_create(graph, ops, NULL);
+    trainer_pass *pass = trainer_pass_create(network, samples, WIDE_SIDE, WIDE_SIDE, NULL);
+    float *values = malloc(network->parameters * sizeof *values);
+    float *gradient = calloc(network->parameters, sizeof *gradient);
+    float *images = malloc(2 * (size_t)samples * IMAGE * sizeof *images);
+    trainer_random random = trainer_random_stream(4, 0, 0);
+    assert_non_null(pass);
+    for (size_t i = 0; i < 2 * (size_t)samples * IMAGE; i++)
+        images[i] = (float)trainer_random_uniform(&random, 0, 1);
+    trainer_network_initial(network, 5, values);
+    trainer_network_values(network, values);
+    trainer_pass_run(pass, values, samples, images, images + samples * IMAGE, (size_t)samples * IMAGE,
+                     gradient);
+    free(values);
+    free(images);
+    trainer_pass_free(pass);
+    trainer_network_free(network);
+    mirl_graph_free(graph);
+    return gradient;
+}
+
+static void instruction_sets_agree(void **state) {
+    (void)state;
+    mirl_config config = tiny();
+    config.dim = 24;
+    mirl_graph *graph = mirl_graph_create(&config, NULL);
+    for (int samples = 1; samples <= 3; samples += 2) {
+        float *expected = wide_gradients(trainer_ops_get("baseline"), samples);
+        for (size_t s = 1; s < sizeof sets / sizeof *sets; s++) {
+            const trainer_ops *ops = trainer_ops_get(sets[s]);
+            float *gradient = ops ? wide_gradients(ops, samples) : NULL, *at = gradient;
+            const float *wanted = expected;
+            for (int l = 0; ops && l < graph->layer_count; l++) {
+                double largest = 0, worst = 0;
+                for (size_t i = 0; i < graph->layers[l].count; i++, at++, wanted++) {
+                    largest = fmax(largest, fabs(*wanted));
+                    worst = fmax(worst, fabs((double)*wanted - *at));
+                }
+                if (!(worst <= 1e-3 * largest))
+                    fail_msg("%s, %s: off by %g of the largest, %g", sets[s], graph->layers[l].name,
+                             worst / largest, largest);
+            }
+            free(gradient);
+        }
+        free(expected);
+    }
+    mirl_graph_free(graph);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(instruction_sets_agree),
         cmocka_unit_test(agrees_with_pytorch),
         cmocka_unit_test(sparse_products_give_the_dense_gradients),
     };

@@ -62,9 +62,9 @@ void trainer_block_forward(trainer_pass *pass, int index) {
 
     ops->norm_forward(trainer_pass_values(pass, block->norm2_weight),
                       trainer_pass_values(pass, block->norm2_bias), state->middle, work.normed);
-    ops->conv_gate_forward(&convs[block->project_in], trainer_pass_values(pass, block->dwconv), work.normed,
-                           state->wide, work.hidden, pass->scratch);
-    trainer_pass_conv(pass, block->ffn_project_out, work.hidden, &state->middle, state->y);
+    ops->conv_gate_conv_forward(&convs[block->project_in], trainer_pass_values(pass, block->dwconv),
+                                &convs[block->ffn_project_out], work.normed, state->wide, work.hidden,
+                                state->middle, state->y, pass->scratch);
 }
 
 void trainer_block_backward(trainer_pass *pass, int index, trainer_planes d) {
@@ -76,28 +76,27 @@ void trainer_block_backward(trainer_pass *pass, int index, trainer_planes d) {
 
     ops->norm_forward(trainer_pass_values(pass, block->norm2_weight),
                       trainer_pass_values(pass, block->norm2_bias), state->middle, work.normed);
-    ops->conv_gate_conv_backward(&convs[block->project_in], trainer_pass_values(pass, block->dwconv),
-                                 &convs[block->ffn_project_out], work.normed, state->wide, d, work.hidden,
-                                 work.dhidden, work.dwide, trainer_pass_gradient(pass, block->project_in),
-                                 trainer_pass_gradient(pass, block->dwconv),
-                                 trainer_pass_gradient(pass, block->ffn_project_out), pass->scratch);
-    ops->conv_backward_input(&convs[block->project_in], work.dwide, NULL, work.dnormed, pass->scratch);
+    ops->conv_gate_conv_backward(
+        &convs[block->project_in], trainer_pass_values(pass, block->dwconv), &convs[block->ffn_project_out],
+        work.normed, state->wide, d, work.hidden, work.dhidden, work.dwide, work.dnormed,
+        trainer_pass_gradient(pass, block->project_in), trainer_pass_gradient(pass, block->dwconv),
+        trainer_pass_gradient(pass, block->ffn_project_out), pass->scratch);
     ops->norm_backward(trainer_pass_values(pass, block->norm2_weight), state->middle, work.dnormed, d,
                        trainer_pass_gradient(pass, block->norm2_weight),
                        trainer_pass_gradient(pass, block->norm2_bias), pass->scratch);
 
     trainer_pass_conv_backward(pass, block->attn_project_out, state->attended, d, NULL, work.dattended);
-    ops->depthwise_forward(trainer_pass_values(pass, block->qkv_dwconv), state->qkv, work.mixed);
+    ops->norm_forward(trainer_pass_values(pass, block->norm1_weight),
+                      trainer_pass_values(pass, block->norm1_bias), state->x, work.normed);
+    ops->conv_depthwise_forward(&convs[block->qkv], trainer_pass_values(pass, block->qkv_dwconv), work.normed,
+                                state->qkv, work.mixed, pass->scratch);
     ops->attention_backward(trainer_pass_values(pass, block->temperature), block->heads, work.mixed,
                             state->maps, work.dattended, work.dmixed,
                             trainer_pass_gradient(pass, block->temperature), pass->scratch);
-    ops->norm_forward(trainer_pass_values(pass, block->norm1_weight),
-                      trainer_pass_values(pass, block->norm1_bias), state->x, work.normed);
     ops->conv_depthwise_backward(&convs[block->qkv], trainer_pass_values(pass, block->qkv_dwconv),
-                                 work.normed, state->qkv, work.dmixed, work.dqkv,
+                                 work.normed, state->qkv, work.dmixed, work.dqkv, work.dnormed,
                                  trainer_pass_gradient(pass, block->qkv),
                                  trainer_pass_gradient(pass, block->qkv_dwconv), pass->scratch);
-    ops->conv_backward_input(&convs[block->qkv], work.dqkv, NULL, work.dnormed, pass->scratch);
     ops->norm_backward(trainer_pass_values(pass, block->norm1_weight), state->x, work.dnormed, d,
                        trainer_pass_gradient(pass, block->norm1_weight),
                        trainer_pass_gradient(pass, block->norm1_bias), pass->scratch);

@@ -1,19 +1,71 @@
 #include "trainer/conv.h"
 
 #include "error.h"
-#include "trainer/ops/internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-void trainer_pack(const real *weight, size_t row_step, size_t column_step, int rows, int columns,
-                  real *tiles) {
+size_t trainer_tiles_size(int rows, int columns, bool split) {
+    size_t tile = split ? TRAINER_SPLIT : TRAINER_TILE, wide = split ? 2 * TRAINER_SPLIT : 1;
+    size_t blocks = split ? ((size_t)columns + TRAINER_SPLIT - 1) / TRAINER_SPLIT : (size_t)columns;
+    return ((size_t)rows + tile - 1) / tile * blocks * tile * wide;
+}
+
+static void pack_values(trainer_entries from, int rows, int columns, real *tiles) {
     for (int first = 0; first < rows; first += TRAINER_TILE) {
         int count = rows - first < TRAINER_TILE ? rows - first : TRAINER_TILE;
-        const real *from = weight + (size_t)first * row_step;
-        for (int k = 0; k < columns; k++, tiles += TRAINER_TILE)
-            for (int r = 0; r < TRAINER_TILE; r++)
-                tiles[r] = r < count ? from[(size_t)r * row_step + (size_t)k * column_step] : 0;
+        for (int k = 0; k < columns; k += from.taps)
+            for (int t = 0; t < from.taps; t++, tiles += TRAINER_TILE) {
+                const real *at = from.first + first * from.row + k / from.taps * from.block + t * from.tap;
+                for (int r = 0; r < TRAINER_TILE; r++)
+                    tiles[r] = r < count ? at[r * from.row] : 0;
+            }
     }
+}
+
+/* The bits of x's bfloat16, to nearest, in the upper half. */
+static inline uint32_t rounded(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+}
+
+/* A row of a tile: twice each value's bfloat16, and twice that of what is left. */
+static void split_row(const float *values, uint32_t *high, uint32_t *low) {
+    for (int k = 0; k < TRAINER_SPLIT; k++) {
+        uint32_t bits = rounded(values[k]), rest;
+        float kept;
+        memcpy(&kept, &bits, sizeof kept);
+        rest = rounded(values[k] - kept);
+        high[k] = bits | bits >> 16;
+        low[k] = rest | rest >> 16;
+    }
+}
+
+static void pack_split(trainer_entries from, int rows, int columns, uint32_t *tiles) {
+    enum { SIDE = TRAINER_SPLIT, TILE = SIDE * SIDE };
+    for (int first = 0; first < rows; first += SIDE)
+        for (int column = 0; column < columns; column += SIDE, tiles += 2 * TILE) {
+            int count = columns - column < SIDE ? columns - column : SIDE;
+            ptrdiff_t at[SIDE];
+            for (int k = 0; k < count; k++)
+                at[k] = (column + k) / from.taps * from.block + (column + k) % from.taps * from.tap;
+            for (int r = 0; r < SIDE; r++) {
+                const real *row = from.first + (first + r) * from.row;
+                float values[SIDE] = {0};
+                if (first + r < rows)
+                    for (int k = 0; k < count; k++)
+                        values[k] = (float)row[at[k]];
+                split_row(values, tiles + r * SIDE, tiles + TILE + r * SIDE);
+            }
+        }
+}
+
+void trainer_pack(trainer_entries from, int rows, int columns, bool split, real *tiles) {
+    if (split)
+        pack_split(from, rows, columns, (uint32_t *)tiles);
+    else
+        pack_values(from, rows, columns, tiles);
 }
 
 static void matrix_free(trainer_matrix *matrix) {
@@ -47,9 +99,9 @@ static size_t source_index(const trainer_conv *conv, bool backward, int row, int
     return ((size_t)out * (size_t)conv->in + (size_t)row) * (size_t)taps + (size_t)(taps - 1 - tap);
 }
 
-static bool allocate_dense(trainer_matrix *matrix) {
-    size_t tiles = ((size_t)matrix->rows + TRAINER_TILE - 1) / TRAINER_TILE;
-    size_t bytes = tiles * (size_t)matrix->columns * TRAINER_TILE * sizeof(real);
+static bool allocate_dense(trainer_matrix *matrix, bool split) {
+    size_t bytes = trainer_tiles_size(matrix->rows, matrix->columns, split) * sizeof(real);
+    matrix->split = split;
     matrix->tiles = aligned_alloc(64, (bytes + 63) / 64 * 64);
     return matrix->tiles;
 }
@@ -79,7 +131,7 @@ static bool allocate_sparse(trainer_conv *conv, bool backward, const uint8_t *ma
 }
 
 mirl_status trainer_conv_structure(trainer_conv *conv, int out, int in, int side, const uint8_t *mask,
-                                   double densest, mirl_error *error) {
+                                   double densest, bool split, mirl_error *error) {
     size_t count = (size_t)out * (size_t)in * (size_t)(side * side);
     size_t alive = mask ? alive_count(mask, count) : count;
     bool ok;
@@ -94,7 +146,7 @@ mirl_status trainer_conv_structure(trainer_conv *conv, int out, int in, int side
     if (conv->sparse)
         ok = allocate_sparse(conv, false, mask, alive) && allocate_sparse(conv, true, mask, alive);
     else
-        ok = allocate_dense(&conv->forward) && allocate_dense(&conv->backward);
+        ok = allocate_dense(&conv->forward, split) && allocate_dense(&conv->backward, split);
     if (ok)
         return MIRL_OK;
     trainer_conv_free(conv);
@@ -106,31 +158,19 @@ static void gather(trainer_matrix *matrix, const real *weight) {
         matrix->value[entry] = weight[matrix->source[entry]];
 }
 
-/* The transpose, with the kernels turned by half a turn, in tiles. */
-static void pack_backward(const trainer_conv *conv, const real *weight) {
-    int taps = conv->side * conv->side;
-    size_t in = (size_t)conv->in;
-    real *tiles = conv->backward.tiles;
-
-    for (int first = 0; first < conv->in; first += TRAINER_TILE) {
-        int count = conv->in - first < TRAINER_TILE ? conv->in - first : TRAINER_TILE;
-        for (int out = 0; out < conv->out; out++) {
-            const real *from = weight + ((size_t)out * in + (size_t)first) * (size_t)taps;
-            for (int tap = taps - 1; tap >= 0; tap--, tiles += TRAINER_TILE)
-                for (int r = 0; r < TRAINER_TILE; r++)
-                    tiles[r] = r < count ? from[r * taps + tap] : 0;
-        }
-    }
-}
-
 void trainer_conv_values(trainer_conv *conv, const real *weight) {
+    const trainer_matrix *forward = &conv->forward, *backward = &conv->backward;
+    int taps = conv->side * conv->side;
+    ptrdiff_t row = (ptrdiff_t)conv->in * taps;
+
     conv->weight = weight;
     if (conv->sparse) {
         gather(&conv->forward, weight);
         gather(&conv->backward, weight);
         return;
     }
-    trainer_pack(weight, (size_t)conv->forward.columns, 1, conv->out, conv->forward.columns,
-                 conv->forward.tiles);
-    pack_backward(conv, weight);
+    trainer_pack((trainer_entries){weight, row, taps, 1, taps}, forward->rows, forward->columns,
+                 forward->split, forward->tiles);
+    trainer_pack((trainer_entries){weight + taps - 1, taps, row, -1, taps}, backward->rows, backward->columns,
+                 backward->split, backward->tiles);
 }

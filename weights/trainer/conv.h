@@ -10,12 +10,20 @@
 #include "mirl.h"
 #include "planes.h"
 
-enum { TRAINER_TILE = 8 }; ///< output rows that a dense product computes together
+enum {
+    TRAINER_TILE = 8,   ///< output rows that a dense product computes together
+    TRAINER_SPLIT = 16, ///< rows and columns of a split tile
+};
 
-/** A matrix [rows][columns] for products from the left, dense or sparse. */
+/** A matrix [rows][columns] for products from the left, dense or sparse.
+ *
+ * Dense tiles are [ceil(rows / TILE)][columns][TILE] values, or, split, [ceil(rows / SPLIT)]
+ * [ceil(columns / SPLIT)][2][SPLIT rows][SPLIT columns] pairs of equal bfloat16: in the first half of a tile
+ * each value rounded to bfloat16, in the second what the rounding took away. What the matrix has not is 0. */
 typedef struct trainer_matrix {
     int rows, columns;
-    real *tiles;      ///< dense: [ceil(rows / TILE)][columns][TILE], missing rows zero; NULL if sparse
+    bool split;
+    real *tiles;      ///< dense; NULL if sparse
     uint32_t *start;  ///< sparse: row r has the entries start[r]..start[r+1]-1
     uint32_t *column; ///< of each entry, rising in a row
     uint32_t *source; ///< each entry's index in the layer's weight tensor
@@ -31,11 +39,23 @@ typedef struct trainer_conv {
     trainer_matrix backward;   ///< [in][out * side * side]
 } trainer_conv;
 
-/** Dense if mask is NULL or leaves more than `densest` (0..1) of the weights alive; then masked weights
- * must be zero in the tensor. conv must be zeroed or hold an earlier structure, which is freed.
- * MIRL_ERROR_MEMORY. */
+/** Where a matrix's entries stand in another array: column b * taps + t of a row is row[b * block + t * tap].
+ */
+typedef struct trainer_entries {
+    const real *first; ///< (0, 0)
+    ptrdiff_t row, block, tap;
+    int taps;
+} trainer_entries;
+
+/** Values of a dense matrix's tiles. */
+size_t trainer_tiles_size(int rows, int columns, bool split);
+void trainer_pack(trainer_entries from, int rows, int columns, bool split, real *tiles);
+
+/** Dense, in split tiles or not, if mask is NULL or leaves more than `densest` (0..1) of the weights alive;
+ * then masked weights must be zero in the tensor. conv must be zeroed or hold an earlier structure, which is
+ * freed. MIRL_ERROR_MEMORY. */
 mirl_status trainer_conv_structure(trainer_conv *conv, int out, int in, int side, const uint8_t *mask,
-                                   double densest, mirl_error *error);
+                                   double densest, bool split, mirl_error *error);
 
 /** Takes the values from the layer's tensor [out][in][side][side], which must stay. */
 void trainer_conv_values(trainer_conv *conv, const real *weight);

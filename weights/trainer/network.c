@@ -6,10 +6,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Below this share of weights alive sparse products are taken: an estimate, from how many multiply-adds a
- * second each reaches. */
-static const double DENSEST_SPARSE = 0.4;
-
 static bool is_convolution(const mirl_layer *layer) {
     return layer->kind == MIRL_CONV1 || layer->kind == MIRL_CONV3;
 }
@@ -62,9 +58,9 @@ mirl_status trainer_network_structure(trainer_network *network, const uint8_t *m
             network->convs[i].to_image = i == network->graph->output;
             continue;
         }
-        mirl_status status =
-            trainer_conv_structure(&network->convs[i], layer->shape[0], layer->shape[1], layer->shape[2],
-                                   mask ? mask + network->at[i] : NULL, DENSEST_SPARSE, error);
+        mirl_status status = trainer_conv_structure(&network->convs[i], layer->shape[0], layer->shape[1],
+                                                    layer->shape[2], mask ? mask + network->at[i] : NULL,
+                                                    network->ops->densest, network->ops->split, error);
         if (status)
             return status;
     }

@@ -1,19 +1,40 @@
-#include "trainer/ops.h"
+#include "trainer/ops/internal.h"
 
 #include <math.h>
 #include <string.h>
 
 extern const trainer_ops trainer_ops_baseline, trainer_ops_twin, trainer_ops_twin_reversed,
     trainer_ops_twin_bf16;
+
 #if defined(__x86_64__)
-extern const trainer_ops trainer_ops_avx2, trainer_ops_avx512;
+
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+extern const trainer_ops trainer_ops_avx2, trainer_ops_avx512, trainer_ops_amx;
+
+static bool has_avx512(void) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+
+/* The processor has AMX with bfloat16, and Linux lets this process use it: the tiles' registers must be asked
+ * for (Documentation/arch/x86/xstate.rst). */
+static bool has_amx(void) {
+    enum { LEAF = 7, BF16 = 1 << 22, TILE = 1 << 24, REQUEST = 0x1023, TILE_DATA = 18 };
+    unsigned a, b, c, d;
+    return has_avx512() && __get_cpuid_count(LEAF, 0, &a, &b, &c, &d) && (d & BF16) && (d & TILE) &&
+           syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
+}
+
 #endif
 
 const trainer_ops *trainer_ops_get(const char *name) {
 #if defined(__x86_64__)
-    if ((!name || strcmp(name, "avx512") == 0) && __builtin_cpu_supports("avx512f") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq"))
+    if ((!name || strcmp(name, "amx") == 0) && has_amx())
+        return &trainer_ops_amx;
+    if ((!name || strcmp(name, "avx512") == 0) && has_avx512())
         return &trainer_ops_avx512;
     if ((!name || strcmp(name, "avx2") == 0) && __builtin_cpu_supports("avx2") &&
         __builtin_cpu_supports("fma"))
@@ -47,7 +68,7 @@ size_t trainer_scratch_size(int channels, int n, int h, int w, size_t prompt) {
     size_t grid = (size_t)n * (size_t)(h + 1) * (size_t)(w + 1);
     size_t padded = trainer_pitch(grid + 2 * (size_t)(w + 2) + 16) * (size_t)channels;
     size_t offsets = ((size_t)channels * 9 + 16) * (sizeof(ptrdiff_t) / sizeof(real)) * 2;
-    size_t squares = ((size_t)channels + 16) * ((size_t)channels + 16) * 2;
+    size_t squares = ((size_t)channels + 16) * ((size_t)channels + 16) * 3;
     size_t images = 2 * trainer_pitch((size_t)h * (size_t)w) + 2 * TRAINER_SLACK;
     size_t sums = (size_t)channels * 2 * 16;
     size_t prompts = prompt + 64 + 16;
@@ -55,4 +76,13 @@ size_t trainer_scratch_size(int channels, int n, int h, int w, size_t prompt) {
     most = most > images ? most : images;
     most = most > sums ? most : sums;
     return offsets + (most > prompts ? most : prompts);
+}
+
+size_t trainer_chain_scratch_size(int channels, int n, int h, int w) {
+    int rows, images;
+    trainer_band_size(channels, n, h, w, &rows, &images);
+    rows = rows * images + 2;
+    size_t offsets = 5 * ((size_t)channels + 8) * (sizeof(ptrdiff_t) / sizeof(real));
+    size_t planes = 6 * (size_t)channels + 128;
+    return offsets + planes * trainer_pitch((size_t)rows * (size_t)w) + 4 * TRAINER_SLACK;
 }

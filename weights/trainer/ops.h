@@ -43,6 +43,8 @@ trainer_adamw_factors trainer_adamw_factors_of(const trainer_adamw *step);
 
 typedef struct trainer_ops {
     const char *name;
+    bool split;     ///< dense convolutions are wanted in split tiles (trainer_matrix)
+    double densest; ///< the largest share of weights alive with which sparse products are faster
     const trainer_memory *memory; ///< where all that the operations are given lives; NULL: the host's
     /** Values of scratch for any operation of the graph on n x h x w images; NULL: those of
      * trainer_scratch_size(). */
@@ -74,21 +76,23 @@ typedef struct trainer_ops {
     void (*gate_backward)(const real *weight, trainer_planes x, trainer_planes dy, trainer_planes y,
                           trainer_planes dx, real *dweight, real *scratch);
 
-    /* Chains of the above: between = conv(x), y = depthwise(between) or its gate. */
+    /* Chains of the above: between = conv(x), y = depthwise(between). */
     void (*conv_depthwise_forward)(const trainer_conv *conv, const real *weight, trainer_planes x,
                                    trainer_planes between, trainer_planes y, real *scratch);
-    void (*conv_gate_forward)(const trainer_conv *conv, const real *weight, trainer_planes x,
-                              trainer_planes between, trainer_planes y, real *scratch);
-    /* From dy to dbetween, and the gradients of both kernels. */
+    /* From dy to dx, and the gradients of both kernels. Here and below, dbetween and what else is not said to
+     * be read or written is room for temporary values that an implementation may use or not. */
     void (*conv_depthwise_backward)(const trainer_conv *conv, const real *weight, trainer_planes x,
                                     trainer_planes between, trainer_planes dy, trainer_planes dbetween,
-                                    real *dconv, real *dweight, real *scratch);
-    /* between = in(x), hidden = gate(between), out(hidden): from dy, the gradient of out's result, to
-     * dbetween and the gradients of all three. hidden and dhidden are room for temporary values. */
+                                    trainer_planes dx, real *dconv, real *dweight, real *scratch);
+    /* between = in(x), hidden = gate(between), y = add + out(hidden) */
+    void (*conv_gate_conv_forward)(const trainer_conv *in, const real *weight, const trainer_conv *out,
+                                   trainer_planes x, trainer_planes between, trainer_planes hidden,
+                                   trainer_planes add, trainer_planes y, real *scratch);
+    /* From dy, the gradient of out's result, to dx and the gradients of all three. */
     void (*conv_gate_conv_backward)(const trainer_conv *in, const real *weight, const trainer_conv *out,
                                     trainer_planes x, trainer_planes between, trainer_planes dy,
                                     trainer_planes hidden, trainer_planes dhidden, trainer_planes dbetween,
-                                    real *din, real *dweight, real *dout, real *scratch);
+                                    trainer_planes dx, real *din, real *dweight, real *dout, real *scratch);
 
     /* y = (x - mean) / sqrt(variance + 1e-5) * weight + bias, over the channels of each pixel */
     void (*norm_forward)(const real *weight, const real *bias, trainer_planes x, trainer_planes y);
@@ -125,12 +129,16 @@ typedef struct trainer_ops {
                   real *moment1, real *moment2, const uint8_t *mask);
 } trainer_ops;
 
-/** The fastest table that this processor can run, or the one of that name ("avx512", "avx2", "baseline";
- * "twin" and "twin-reversed": a device's kernels in plain C, device/kernel.h), NULL if there is none such. */
+/** The fastest table that this processor can run, or the one of that name ("amx", "avx512", "avx2",
+ * "baseline"; "twin" and "twin-reversed": a device's kernels in plain C, device/kernel.h), NULL if there is
+ * none such. */
 const trainer_ops *trainer_ops_get(const char *name);
 
 /** Values of scratch that any operation needs on up to `channels` channels (3x3 convolutions: in + out) of
  * n x h x w pixels, with prompts of up to `prompt` values a prototype. */
 size_t trainer_scratch_size(int channels, int n, int h, int w, size_t prompt);
+
+/** The same for chains with up to `channels` channels between. */
+size_t trainer_chain_scratch_size(int channels, int n, int h, int w);
 
 #endif

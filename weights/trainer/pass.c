@@ -159,9 +159,9 @@ static size_t scratch_values(const trainer_pass *pass) {
     for (int b = 0; b < graph->block_count; b++) {
         const mirl_block *block = &graph->blocks[b];
         int channels = 3 * block->channels > 2 * block->hidden ? 3 * block->channels : 2 * block->hidden;
-        size_t image = (size_t)(pass->h / block->scale) * (size_t)(pass->w / block->scale);
-        size_t values =
-            trainer_scratch_size(channels, 1, 1, 1, 0) + 2 * trainer_pitch(image) + 2 * TRAINER_SLACK;
+        size_t values = trainer_scratch_size(channels, 1, 1, 1, 0);
+        values +=
+            trainer_chain_scratch_size(channels, pass->n, pass->h / block->scale, pass->w / block->scale);
         most = values > most ? values : most;
     }
     return most;

@@ -14,7 +14,8 @@ typedef struct trainer_arena {
 real *trainer_take(trainer_arena *arena, size_t values);
 
 /** What a block keeps: its input x, output y (views), and what lies between; what is cheap to compute again
- * (norms, depthwise convolutions, the gate) is not kept. */
+ * (norms, depthwise convolutions, the gate) is not kept. qkv and wide are the `between` of chains, which an
+ * implementation may fill or leave. */
 typedef struct trainer_block_state {
     trainer_planes x, y;
     trainer_planes qkv;      ///< before the depthwise convolution

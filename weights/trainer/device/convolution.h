@@ -174,26 +174,30 @@ static void device_conv_depthwise_forward(const trainer_conv *conv, const real *
     device_depthwise_forward(weight, between, y);
 }
 
-static void device_conv_gate_forward(const trainer_conv *conv, const real *weight, trainer_planes x,
-                                     trainer_planes between, trainer_planes y, real *scratch) {
-    device_conv_forward(conv, x, NULL, between, scratch);
-    device_gate_forward(weight, between, y, scratch);
+static void device_conv_gate_conv_forward(const trainer_conv *in, const real *weight, const trainer_conv *out,
+                                          trainer_planes x, trainer_planes between, trainer_planes hidden,
+                                          trainer_planes add, trainer_planes y, real *scratch) {
+    device_conv_forward(in, x, NULL, between, scratch);
+    device_gate_forward(weight, between, hidden, scratch);
+    device_conv_forward(out, hidden, &add, y, scratch);
 }
 
 static void device_conv_depthwise_backward(const trainer_conv *conv, const real *weight, trainer_planes x,
                                            trainer_planes between, trainer_planes dy, trainer_planes dbetween,
-                                           real *dconv, real *dweight, real *scratch) {
+                                           trainer_planes dx, real *dconv, real *dweight, real *scratch) {
     device_depthwise_backward(weight, between, dy, dbetween, dweight, scratch);
     device_conv_backward_weight(conv, x, dbetween, dconv, scratch);
+    device_conv_backward_input(conv, dbetween, NULL, dx, scratch);
 }
 
 static void device_conv_gate_conv_backward(const trainer_conv *in, const real *weight,
                                            const trainer_conv *out, trainer_planes x, trainer_planes between,
                                            trainer_planes dy, trainer_planes hidden, trainer_planes dhidden,
-                                           trainer_planes dbetween, real *din, real *dweight, real *dout,
-                                           real *scratch) {
+                                           trainer_planes dbetween, trainer_planes dx, real *din,
+                                           real *dweight, real *dout, real *scratch) {
     device_conv_backward_input(out, dy, NULL, dhidden, scratch);
     device_gate_backward(weight, between, dhidden, hidden, dbetween, dweight, scratch);
     device_conv_backward_weight(out, hidden, dy, dout, scratch);
     device_conv_backward_weight(in, x, dbetween, din, scratch);
+    device_conv_backward_input(in, dbetween, NULL, dx, scratch);
 }

@@ -63,8 +63,9 @@ static void row_offsets(ptrdiff_t *offset, int rows, size_t pitch) {
 static void small_product(const real *m, size_t row_step, size_t column_step, int channels, const real *x,
                           const ptrdiff_t *offset, const real *add, real *y, size_t y_pitch, size_t pixels,
                           real *tiles) {
-    trainer_matrix matrix = {.rows = channels, .columns = channels, .tiles = tiles};
-    trainer_pack(m, row_step, column_step, channels, channels, tiles);
+    trainer_matrix matrix = {.rows = channels, .columns = channels, .split = SPLIT, .tiles = tiles};
+    trainer_entries entries = {m, (ptrdiff_t)row_step, (ptrdiff_t)column_step, 0, 1};
+    trainer_pack(entries, channels, channels, SPLIT, tiles);
     OP(product)(&matrix, x, offset, add, y_pitch, y, y_pitch, pixels);
 }
 

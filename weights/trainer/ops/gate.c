@@ -43,12 +43,22 @@ INLINE vec exp_negative(vec x) {
     return (vec)((ivec)p + ((ivec)shifted << 23));
 }
 
+/* 1 / x */
+INLINE vec inverse(vec x) {
+#if VECTOR_BYTES == 64
+    vec guess = (vec)_mm512_rcp14_ps((__m512)x);
+    return guess * (2.0f - x * guess);
+#else
+    return 1.0f / x;
+#endif
+}
+
 INLINE normal normal_of(vec a) {
     const ivec sign_bit = (ivec)splat(-0.0f);
     vec z = (vec)((ivec)a & ~sign_bit) * 0.70710678f;
     vec square = z * z;
     ivec small = square < 87.0f;
-    vec e = exp_negative((vec)((ivec)-square & small)), t = 1.0f / (1.0f + 0.3275911f * z);
+    vec e = exp_negative((vec)((ivec)-square & small)), t = inverse(1.0f + 0.3275911f * z);
     e = (vec)((ivec)e & small);
     vec tail = 1.061405429f * t + -1.453152027f;
     tail = tail * t + 1.421413741f;
@@ -62,86 +72,97 @@ INLINE normal normal_of(vec a) {
 
 #endif
 
-static void gate_image(const real *a, const real *b, size_t pixels, real *y) {
+INLINE vec load_some(const real *p, int part) {
+    return part ? load_part(p, part) : load(p);
+}
+
+INLINE void gate_vector(const real *a, const real *b, real *y, int part, const bool as_pairs) {
+    vec gate = load_some(a, part);
+    store_operand(y, gate * normal_of(gate).distribution * load_some(b, part), part, as_pairs);
+}
+
+INLINE void gate_pixels(const real *a, const real *b, size_t pixels, real *y, const bool as_pairs) {
     size_t p = 0;
-    for (; p + LANES <= pixels; p += LANES) {
-        vec gate = load(a + p);
-        store(y + p, gate * normal_of(gate).distribution * load(b + p));
-    }
-    if (p < pixels) {
-        int part = (int)(pixels - p);
-        vec gate = load_part(a + p, part);
-        store_part(y + p, gate * normal_of(gate).distribution * load_part(b + p, part), part);
-    }
+    for (; p + LANES <= pixels; p += LANES)
+        gate_vector(a + p, b + p, y + p, 0, as_pairs);
+    if (p < pixels)
+        gate_vector(a + p, b + p, y + p, (int)(pixels - p), as_pairs);
 }
 
 /* Writes y, and the gradients of a and b over their values. */
-static void gate_image_backward(real *a, real *b, const real *dy, size_t pixels, real *y) {
-    for (size_t p = 0; p < pixels; p += LANES) {
-        int part = pixels - p < LANES ? (int)(pixels - p) : LANES;
-        bool whole = part == LANES;
-        vec gate = whole ? load(a + p) : load_part(a + p, part);
-        vec value = whole ? load(b + p) : load_part(b + p, part);
-        vec gradient = whole ? load(dy + p) : load_part(dy + p, part);
-        normal n = normal_of(gate);
-        vec gelu = gate * n.distribution;
-        vec result = gelu * value;
-        vec da = gradient * value * (n.distribution + gate * n.density), db = gradient * gelu;
-        if (whole) {
-            store(y + p, result);
-            store(a + p, da);
-            store(b + p, db);
-        } else {
-            store_part(y + p, result, part);
-            store_part(a + p, da, part);
-            store_part(b + p, db, part);
-        }
-    }
+INLINE void gate_vector_backward(real *a, real *b, const real *dy, real *y, int part, const bool as_pairs) {
+    vec gate = load_some(a, part), value = load_some(b, part), gradient = load_some(dy, part);
+    normal n = normal_of(gate);
+    vec gelu = gate * n.distribution;
+    store_operand(y, gelu * value, part, as_pairs);
+    store_some(a, gradient * value * (n.distribution + gate * n.density), part);
+    store_some(b, gradient * gelu, part);
 }
 
-void OP(gate_channel)(const real *weight, trainer_planes x, int channel, real *y, real *scratch) {
-    size_t image = (size_t)x.h * (size_t)x.w;
-    real *a = scratch + TRAINER_SLACK, *b = a + trainer_pitch(image);
-    int second = channel + x.channels / 2;
-
-    for (int i = 0; i < x.n; i++) {
-        const real *from = x.data + (size_t)i * image;
-        OP(depthwise_image)(weight + 9 * channel, from + (size_t)channel * x.pitch, x.h, x.w, a);
-        OP(depthwise_image)(weight + 9 * second, from + (size_t)second * x.pitch, x.h, x.w, b);
-        gate_image(a, b, image, y + (size_t)i * image);
-    }
+INLINE void gate_pixels_backward(real *a, real *b, const real *dy, size_t pixels, real *y,
+                                 const bool as_pairs) {
+    size_t p = 0;
+    for (; p + LANES <= pixels; p += LANES)
+        gate_vector_backward(a + p, b + p, dy + p, y + p, 0, as_pairs);
+    if (p < pixels)
+        gate_vector_backward(a + p, b + p, dy + p, y + p, (int)(pixels - p), as_pairs);
 }
 
-void OP(gate_channel_backward)(const real *weight, trainer_planes x, int channel, const real *dy, real *y,
-                               trainer_planes dx, real *dweight, real *scratch) {
-    size_t image = (size_t)x.h * (size_t)x.w;
-    real *a = scratch + TRAINER_SLACK, *b = a + trainer_pitch(image);
-    int second = channel + x.channels / 2;
+void OP(gate_rows)(const real *weight_a, const real *weight_b, const real *a, const real *b, int w,
+                   trainer_rows rows, real *y, bool as_pairs, real *scratch) {
+    size_t pixels = (size_t)rows.count * (size_t)w;
+    real *conv_a = scratch, *conv_b = scratch + trainer_pitch(pixels);
 
-    for (int i = 0; i < x.n; i++) {
-        size_t skip = (size_t)i * image;
-        const real *xa = x.data + (size_t)channel * x.pitch + skip;
-        const real *xb = x.data + (size_t)second * x.pitch + skip;
-        OP(depthwise_image)(weight + 9 * channel, xa, x.h, x.w, a);
-        OP(depthwise_image)(weight + 9 * second, xb, x.h, x.w, b);
-        gate_image_backward(a, b, dy + skip, image, y + skip);
-        OP(depthwise_image_backward)
-        (weight + 9 * channel, xa, a, x.h, x.w, dx.data + (size_t)channel * dx.pitch + skip,
-         dweight + 9 * channel);
-        OP(depthwise_image_backward)
-        (weight + 9 * second, xb, b, x.h, x.w, dx.data + (size_t)second * dx.pitch + skip,
-         dweight + 9 * second);
-    }
+    OP(depthwise_rows)(weight_a, a, w, rows, conv_a);
+    OP(depthwise_rows)(weight_b, b, w, rows, conv_b);
+    if (as_pairs)
+        gate_pixels(conv_a, conv_b, pixels, y, true);
+    else
+        gate_pixels(conv_a, conv_b, pixels, y, false);
+}
+
+void OP(gate_rows_backward)(const real *weight_a, const real *weight_b, const real *a, const real *b, int w,
+                            trainer_rows rows, const real *dy, real *y, bool as_pairs, real *da, real *db) {
+    size_t pixels = (size_t)rows.count * (size_t)w;
+    OP(depthwise_rows)(weight_a, a, w, rows, da);
+    OP(depthwise_rows)(weight_b, b, w, rows, db);
+    if (as_pairs)
+        gate_pixels_backward(da, db, dy, pixels, y, true);
+    else
+        gate_pixels_backward(da, db, dy, pixels, y, false);
 }
 
 void OP(gate_forward)(const real *weight, trainer_planes x, trainer_planes y, real *scratch) {
+    size_t image = (size_t)x.h * (size_t)x.w;
+
     for (int c = 0; c < y.channels; c++)
-        OP(gate_channel)(weight, x, c, y.data + (size_t)c * y.pitch, scratch);
+        for (int i = 0; i < x.n; i++) {
+            const real *a = x.data + (size_t)c * x.pitch + (size_t)i * image;
+            OP(gate_rows)
+            (weight + 9 * c, weight + 9 * (c + y.channels), a, a + (size_t)y.channels * x.pitch, x.w,
+             (trainer_rows){.count = x.h}, y.data + (size_t)c * y.pitch + (size_t)i * image, false, scratch);
+        }
 }
 
 void OP(gate_backward)(const real *weight, trainer_planes x, trainer_planes dy, trainer_planes y,
                        trainer_planes dx, real *dweight, real *scratch) {
+    size_t image = (size_t)x.h * (size_t)x.w;
+    trainer_rows rows = {.count = x.h};
+
     for (int c = 0; c < y.channels; c++)
-        OP(gate_channel_backward)
-    (weight, x, c, dy.data + (size_t)c * dy.pitch, y.data + (size_t)c * y.pitch, dx, dweight, scratch);
+        for (int i = 0; i < x.n; i++) {
+            size_t skip = (size_t)i * image;
+            const real *a = x.data + (size_t)c * x.pitch + skip, *b = a + (size_t)y.channels * x.pitch;
+            const real *weight_a = weight + 9 * c, *weight_b = weight_a + 9 * y.channels;
+            real *da = scratch + TRAINER_SLACK, *db = da + trainer_pitch(image);
+            real *to = dx.data + (size_t)c * dx.pitch + skip, *dweight_a = dweight + 9 * c;
+
+            OP(gate_rows_backward)
+            (weight_a, weight_b, a, b, x.w, rows, dy.data + (size_t)c * dy.pitch + skip,
+             y.data + (size_t)c * y.pitch + skip, false, da, db);
+            OP(depthwise_rows_backward)(weight_a, a, da, x.w, rows, to, false, dweight_a);
+            OP(depthwise_rows_backward)
+            (weight_b, b, db, x.w, rows, to + (size_t)y.channels * dx.pitch, false,
+             dweight_a + 9 * y.channels);
+        }
 }

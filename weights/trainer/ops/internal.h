@@ -27,6 +27,13 @@
 #define VECTOR_BYTES 16
 #endif
 
+/* Whether dense products are those of product_split.c. */
+#if defined(__AMX_BF16__) && !defined(TRAINER_REAL_IS_DOUBLE)
+#define SPLIT 1
+#else
+#define SPLIT 0
+#endif
+
 typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
 typedef real vec_unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
 enum { LANES = VECTOR_BYTES / (int)sizeof(real) };
@@ -91,6 +98,49 @@ INLINE void sum_lanes4(const vec v[4], real totals[4]) {
 
 #endif
 
+#if SPLIT
+
+/* Two bfloat16 in each lane, the lower half first. */
+typedef uint32_t pairs __attribute__((vector_size(64)));
+typedef uint32_t pairs_unaligned __attribute__((vector_size(64), aligned(4), may_alias));
+
+INLINE pairs high_of(vec x) {
+    return (pairs)x & 0xffff0000;
+}
+
+/* bfloat16 of what high_of() leaves, in the upper half */
+INLINE pairs low_of(vec x) {
+    return ((pairs)(x - (vec)high_of(x)) + 0x8000) & 0xffff0000;
+}
+
+/* Both of them, as products want their operands. */
+INLINE pairs split(vec x) {
+    return (pairs)x >> 16 | low_of(x);
+}
+
+INLINE void store_pairs(uint32_t *to, pairs v) {
+    *(pairs_unaligned *)to = v;
+}
+
+#endif
+
+/* part > 0: only so many lanes exist. */
+INLINE void store_some(real *p, vec v, int part) {
+    if (part)
+        store_part(p, v, part);
+    else
+        store(p, v);
+}
+
+/* Stores what a product takes as its operand: values, or pairs for a matrix in split tiles. */
+INLINE void store_operand(real *p, vec v, int part, const bool as_pairs) {
+#if SPLIT
+    v = as_pairs ? (vec)split(v) : v;
+#endif
+    (void)as_pairs;
+    store_some(p, v, part);
+}
+
 /* Asks for what is needed soon, into the second-level cache; p may point anywhere. */
 INLINE void prefetch(const real *p) {
     __builtin_prefetch(p, 0, 2);
@@ -108,21 +158,51 @@ void OP(dots)(const real *a, size_t a_pitch, int rows, const real *x, const ptrd
 void OP(dots_alive)(const trainer_matrix *matrix, const real *a, size_t a_pitch, const real *x,
                     const ptrdiff_t *offset, size_t pixels, real *out);
 
-/* Depthwise 3x3 on one image; turned: with the kernel turned by half a turn. */
-void OP(depthwise_image)(const real *weight, const real *x, int h, int w, real *y);
-void OP(depthwise_image_backward)(const real *weight, const real *x, const real *dy, int h, int w, real *dx,
-                                  real *dweight);
+#if SPLIT
 
-/* One row of a sparse matrix in product() and dots_alive(): a and y are that row's pixels. */
-void OP(product_row)(const trainer_matrix *matrix, int row, const real *x, const ptrdiff_t *offset,
-                     const real *add, real *y, size_t pixels);
-void OP(dots_alive_row)(const trainer_matrix *matrix, int row, const real *a, const real *x,
-                        const ptrdiff_t *offset, size_t pixels, real *out);
+/* The dense part of product() on the matrix unit. */
+void OP(product_split)(const trainer_matrix *matrix, const real *x, const ptrdiff_t *offset, const real *add,
+                       size_t add_pitch, real *y, size_t y_pitch, size_t pixels);
 
-/* One channel of gate_forward() and gate_backward(): y, dy are its pixels in all images. */
-void OP(gate_channel)(const real *weight, trainer_planes x, int channel, real *y, real *scratch);
-void OP(gate_channel_backward)(const real *weight, trainer_planes x, int channel, const real *dy, real *y,
-                               trainer_planes dx, real *dweight, real *scratch);
+/* The same where x, and dots() where a, is an operand, planes of split lanes, finite or zero up to a multiple
+ * of TRAINER_SPLIT pixels and (product) channels; turned: out[k * out_pitch + r]. */
+void OP(product_operand)(const trainer_matrix *matrix, const real *x, size_t x_pitch, const real *add,
+                         size_t add_pitch, real *y, size_t y_pitch, size_t pixels);
+void OP(dots_operand)(const real *a, size_t a_pitch, int rows, const real *x, const ptrdiff_t *offset,
+                      int columns, bool turned, size_t pixels, real *out, size_t out_pitch);
+
+#endif
+
+/* Consecutive rows of an image; whether it goes on above and below them. */
+typedef struct trainer_rows {
+    int count;
+    bool above, below;
+} trainer_rows;
+
+/* Depthwise 3x3 on rows of one channel: x, y and the gradients point to the first of them. as_pairs, here and
+ * below: dx (or y) is an operand of split lanes. */
+void OP(depthwise_rows)(const real *weight, const real *x, int w, trainer_rows rows, real *y);
+void OP(depthwise_rows_backward)(const real *weight, const real *x, const real *dy, int w, trainer_rows rows,
+                                 real *dx, bool as_pairs, real *dweight);
+
+/* gate_forward() on rows of one pair of channels. */
+void OP(gate_rows)(const real *weight_a, const real *weight_b, const real *a, const real *b, int w,
+                   trainer_rows rows, real *y, bool as_pairs, real *scratch);
+/* Of gate_backward(), what is behind the depthwise convolution: from dy to y, and to the gradients of the
+ * convolution's results. */
+void OP(gate_rows_backward)(const real *weight_a, const real *weight_b, const real *a, const real *b, int w,
+                            trainer_rows rows, const real *dy, real *y, bool as_pairs, real *da, real *db);
+
+/* Rows of an image, or whole images if they are small, that go through a chain of operations together, so
+ * that the widest tensor between them, of so many channels, stays with the others in the second-level cache.
+ */
+static inline void trainer_band_size(int channels, int n, int h, int w, int *rows, int *images) {
+    enum { VALUES = 96 << 10, SMALL_VALUES = 384 << 10 };
+    int some = VALUES / (channels * w), whole = SMALL_VALUES / (channels * w) / h;
+    some = some < 8 ? (some > 0 ? some : 1) : some / 8 * 8;
+    *rows = whole > 1 && n > 1 ? h : some < h ? some : h;
+    *images = *rows < h || whole < 1 ? 1 : whole < n ? whole : n;
+}
 
 /* The table's functions, of which some are made of others. */
 void OP(conv_forward)(const trainer_conv *conv, trainer_planes x, const trainer_planes *add, trainer_planes y,
@@ -137,9 +217,5 @@ void OP(depthwise_backward)(const real *weight, trainer_planes x, trainer_planes
 void OP(gate_forward)(const real *weight, trainer_planes x, trainer_planes y, real *scratch);
 void OP(gate_backward)(const real *weight, trainer_planes x, trainer_planes dy, trainer_planes y,
                        trainer_planes dx, real *dweight, real *scratch);
-
-/* Lays out [rows][columns] with row pitch `pitch` (or, transposed, its transpose) in tiles. */
-void trainer_pack(const real *weight, size_t row_step, size_t column_step, int rows, int columns,
-                  real *tiles);
 
 #endif

@@ -9,8 +9,7 @@ enum {
     DOTS_ROWS = VECTOR_BYTES == 64 ? 4 : 2,
     DOTS_COLUMNS = VECTOR_BYTES == 64 ? 6 : 4,
     ALIVE_COLUMNS = 8,
-    SPARSE_CACHE = (768 << 10) / sizeof(real), ///< values of x that a sparse product reads again and again
-    SPARSE_VECTORS = 8,                        ///< vectors of a row that a sparse product keeps in registers
+    SPARSE_VECTORS = 8, ///< vectors of a row that a sparse product keeps in registers
 };
 
 INLINE vec load_at(const real *p, int vector, int part) {
@@ -23,6 +22,8 @@ INLINE void store_at(real *p, int vector, int part, vec v) {
     else
         store(p + vector * LANES, v);
 }
+
+#if !SPLIT
 
 /* `computed` rows (constant) of which `rows` exist, `vectors` (constant) vectors of pixels; part > 0: one
  * vector of which only so many lanes exist. */
@@ -92,6 +93,8 @@ static void product_dense(const trainer_matrix *matrix, const real *x, const ptr
     }
 }
 
+#endif
+
 INLINE void sparse_tile(const trainer_matrix *matrix, int row, const real *x, const ptrdiff_t *offset,
                         const real *add, real *y, const int vectors, int part) {
     vec sum[SPARSE_VECTORS];
@@ -110,39 +113,51 @@ INLINE void sparse_tile(const trainer_matrix *matrix, int row, const real *x, co
         store_at(y, v, part, sum[v]);
 }
 
-void OP(product_row)(const trainer_matrix *matrix, int row, const real *x, const ptrdiff_t *offset,
-                     const real *add, real *y, size_t pixels) {
+INLINE void sparse_strip(const trainer_matrix *matrix, const real *x, const ptrdiff_t *offset,
+                         const real *add, size_t add_pitch, real *y, size_t y_pitch, const int vectors,
+                         int part) {
+    if (vectors == SPARSE_VECTORS)
+        for (int k = 0; k < matrix->columns; k++)
+#pragma GCC unroll 8
+            for (int v = 0; v < SPARSE_VECTORS; v++)
+                prefetch(x + offset[k] + (v + SPARSE_VECTORS) * LANES);
+    for (int row = 0; row < matrix->rows; row++)
+        sparse_tile(matrix, row, x, offset, add ? add + (size_t)row * add_pitch : NULL,
+                    y + (size_t)row * y_pitch, vectors, part);
+}
+
+/* Strips so narrow that what the rows read again and again stays in the first-level cache. */
+static void product_sparse(const trainer_matrix *matrix, const real *x, const ptrdiff_t *offset,
+                           const real *add, size_t add_pitch, real *y, size_t y_pitch, size_t pixels) {
     size_t p = 0;
     for (; p + SPARSE_VECTORS * LANES <= pixels; p += SPARSE_VECTORS * LANES)
-        sparse_tile(matrix, row, x + p, offset, add ? add + p : NULL, y + p, SPARSE_VECTORS, 0);
+        sparse_strip(matrix, x + p, offset, add ? add + p : NULL, add_pitch, y + p, y_pitch, SPARSE_VECTORS,
+                     0);
     for (; p + 4 * LANES <= pixels; p += 4 * LANES)
-        sparse_tile(matrix, row, x + p, offset, add ? add + p : NULL, y + p, 4, 0);
+        sparse_strip(matrix, x + p, offset, add ? add + p : NULL, add_pitch, y + p, y_pitch, 4, 0);
     for (; p + LANES <= pixels; p += LANES)
-        sparse_tile(matrix, row, x + p, offset, add ? add + p : NULL, y + p, 1, 0);
+        sparse_strip(matrix, x + p, offset, add ? add + p : NULL, add_pitch, y + p, y_pitch, 1, 0);
     if (p < pixels)
-        sparse_tile(matrix, row, x + p, offset, add ? add + p : NULL, y + p, 1, (int)(pixels - p));
+        sparse_strip(matrix, x + p, offset, add ? add + p : NULL, add_pitch, y + p, y_pitch, 1,
+                     (int)(pixels - p));
 }
 
 void OP(product)(const trainer_matrix *matrix, const real *x, const ptrdiff_t *offset, const real *add,
                  size_t add_pitch, real *y, size_t y_pitch, size_t pixels) {
-    size_t p = 0;
-
-    if (matrix->tiles) {
-        for (; p < pixels; p += PRODUCT_BLOCK)
-            product_dense(matrix, x + p, offset, add ? add + p : NULL, add_pitch, y + p, y_pitch,
-                          pixels - p < PRODUCT_BLOCK ? (int)(pixels - p) : PRODUCT_BLOCK);
+    if (!matrix->tiles) {
+        product_sparse(matrix, x, offset, add, add_pitch, y, y_pitch, pixels);
         return;
     }
-    /* Rows are written one after the other, as long as what they read stays in the second-level cache. */
-    size_t block =
-        SPARSE_CACHE / (size_t)matrix->columns / (SPARSE_VECTORS * LANES) * (SPARSE_VECTORS * LANES);
-    block = block ? block : SPARSE_VECTORS * LANES;
-    for (; p < pixels; p += block)
-        for (int row = 0; row < matrix->rows; row++)
-            OP(product_row)
-    (matrix, row, x + p, offset, add ? add + (size_t)row * add_pitch + p : NULL,
-     y + (size_t)row * y_pitch + p, pixels - p < block ? pixels - p : block);
+#if SPLIT
+    OP(product_split)(matrix, x, offset, add, add_pitch, y, y_pitch, pixels);
+#else
+    for (size_t p = 0; p < pixels; p += PRODUCT_BLOCK)
+        product_dense(matrix, x + p, offset, add ? add + p : NULL, add_pitch, y + p, y_pitch,
+                      pixels - p < PRODUCT_BLOCK ? (int)(pixels - p) : PRODUCT_BLOCK);
+#endif
 }
+
+#if !SPLIT
 
 INLINE void dots_step(const real *a, size_t a_pitch, const real *x, const ptrdiff_t *offset, int part,
                       vec sum[DOTS_COLUMNS][4], const int rows, const int columns) {
@@ -209,6 +224,8 @@ void OP(dots)(const real *a, size_t a_pitch, int rows, const real *x, const ptrd
     }
 }
 
+#endif
+
 INLINE void alive_step(const real *a, const real *const *from, int p, int part, vec *sum, const int columns) {
     vec left = load_at(a + p, 0, part);
 #pragma GCC unroll 8
@@ -254,13 +271,6 @@ static void alive_row(const trainer_matrix *matrix, int row, const real *a, cons
         alive_group(a, x, offset, column + e, source + e, pixels, out, 2);
     else if (e < end)
         alive_group(a, x, offset, column + e, source + e, pixels, out, 1);
-}
-
-void OP(dots_alive_row)(const trainer_matrix *matrix, int row, const real *a, const real *x,
-                        const ptrdiff_t *offset, size_t pixels, real *out) {
-    for (size_t p = 0; p < pixels; p += DOTS_BLOCK)
-        alive_row(matrix, row, a + p, x + p, offset, pixels - p < DOTS_BLOCK ? (int)(pixels - p) : DOTS_BLOCK,
-                  out);
 }
 
 void OP(dots_alive)(const trainer_matrix *matrix, const real *a, size_t a_pitch, const real *x,

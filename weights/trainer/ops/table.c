@@ -7,13 +7,13 @@
 
 void OP(conv_depthwise_forward)(const trainer_conv *, const real *, trainer_planes, trainer_planes,
                                 trainer_planes, real *);
-void OP(conv_gate_forward)(const trainer_conv *, const real *, trainer_planes, trainer_planes, trainer_planes,
-                           real *);
 void OP(conv_depthwise_backward)(const trainer_conv *, const real *, trainer_planes, trainer_planes,
-                                 trainer_planes, trainer_planes, real *, real *, real *);
+                                 trainer_planes, trainer_planes, trainer_planes, real *, real *, real *);
+void OP(conv_gate_conv_forward)(const trainer_conv *, const real *, const trainer_conv *, trainer_planes,
+                                trainer_planes, trainer_planes, trainer_planes, trainer_planes, real *);
 void OP(conv_gate_conv_backward)(const trainer_conv *, const real *, const trainer_conv *, trainer_planes,
                                  trainer_planes, trainer_planes, trainer_planes, trainer_planes,
-                                 trainer_planes, real *, real *, real *, real *);
+                                 trainer_planes, trainer_planes, real *, real *, real *, real *);
 void OP(norm_forward)(const real *, const real *, trainer_planes, trainer_planes);
 void OP(norm_backward)(const real *, trainer_planes, trainer_planes, trainer_planes, real *, real *, real *);
 void OP(attention_forward)(const real *, int, trainer_planes, real *, trainer_planes, real *);
@@ -32,6 +32,8 @@ void OP(adamw)(const trainer_adamw_factors *, size_t, real *, const real *, real
 extern const trainer_ops OP(ops);
 const trainer_ops OP(ops) = {
     .name = DECLARE_TEXT(TRAINER_ISA),
+    .split = SPLIT,
+    .densest = SPLIT ? 0.3 : 0.4,
     .pack = OP(pack),
     .unpack = OP(unpack),
     .conv_forward = OP(conv_forward),
@@ -42,8 +44,8 @@ const trainer_ops OP(ops) = {
     .gate_forward = OP(gate_forward),
     .gate_backward = OP(gate_backward),
     .conv_depthwise_forward = OP(conv_depthwise_forward),
-    .conv_gate_forward = OP(conv_gate_forward),
     .conv_depthwise_backward = OP(conv_depthwise_backward),
+    .conv_gate_conv_forward = OP(conv_gate_conv_forward),
     .conv_gate_conv_backward = OP(conv_gate_conv_backward),
     .norm_forward = OP(norm_forward),
     .norm_backward = OP(norm_backward),
