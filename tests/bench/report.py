@@ -168,7 +168,7 @@ def text(figures, stem):
         + (f"; timed under `{report['under']}`" if report["under"] else "") + ".\n",
         aims_table(figures),
         f"## {label(figures, figures.main)} removed\n", engines_table(figures, "best"),
-        *(f"{about['name']} did not run: {about['missing']}.\n" for about in figures.engines.values()
+        *(f"{about['name']} failed: {about['missing']}.\n" for about in figures.engines.values()
           if "missing" in about),
         "## Other shares\n", f"![time against sparsity]({stem}.svg)\n", networks_table(figures, "best"),
         "## AVX2\n", engines_table(figures, "avx2"), networks_table(figures, "avx2"),
