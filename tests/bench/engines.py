@@ -22,7 +22,6 @@ class Engine:
     version = ""  # if the module does not tell
     dense = True  # multiplies zeros, too
     slow = False  # too slow to be run where nothing but its zeros would differ
-    compiles = False  # in its first run, and keeps that
     avx2 = None  # the environment that keeps it to AVX2, if there is such a switch
 
 
@@ -72,7 +71,7 @@ class PyTorch(Engine):
 
 
 class PyTorchCompiled(PyTorch):
-    name, compiles, avx2 = "PyTorch (compiled)", True, None
+    name, avx2 = "PyTorch (compiled)", None
 
     def __init__(self, torch, folder, threads):
         super().__init__(torch, folder, threads)
