@@ -73,13 +73,13 @@ def engines_table(figures, isa):
         if not run:
             continue
         whole = engine == "mirl" or "difference" in run
-        rows.append([f"{about['name']} {about['version']}", show(run["median_seconds"]),
+        rows.append([f"{about['name']} {about['version']}", show(run["median_seconds"]), len(run["seconds"]),
                      show(figures.times_faster(engine, None, isa), "{:.1f}"),
                      show(figures.share_of_limit(engine, None, isa) if whole else None, "{:.0f} %", 100),
                      show(run["peak_bytes"] if whole else None, "{:.0f}", 1 / MIB),
                      show(run["open_seconds"] if whole else None, "{:.0f}", 1000),
                      show(run.get("difference"), "{:.0e}")])
-    return table(["", "time, s", "times mirl's", "share of the limit", "peak memory, MiB", "opening, ms",
+    return table(["", "time, s", "runs", "times mirl's", "share of the limit", "peak memory, MiB", "opening, ms",
                   "difference from mirl"], rows)
 
 
@@ -134,7 +134,7 @@ def large_table(figures):
 
 
 def plot(figures, path):
-    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(8, 4), layout="constrained")
     random = {about["removed"]: network for network, about in figures.networks.items() if "removed" in about}
     for name, about in figures.engines.items():
         points = [(removed, figures.seconds(name, network)) for removed, network in sorted(random.items())]
@@ -153,7 +153,7 @@ def plot(figures, path):
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(ticker.NullFormatter())
     axes.grid(True, which="both", alpha=0.3)
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside right center", fontsize=8)
     figure.savefig(path, metadata={"Date": None})
 
 
