@@ -19,6 +19,7 @@
 #include "scenes.h"
 #include "trainer/device/device.h"
 #include "trainer/device/restorer.h"
+#include "trainer/pass.h"
 #include "trainer/random.h"
 #include "trainer/rounds.h"
 #include "trainer/team.h"
@@ -556,6 +557,49 @@ static void masks_hold(void **state) {
     golden_end(&run);
 }
 
+/* Operations write no further than scratch() says, and read nothing there that they have not written: it is
+ * full of what is no number, and so is the room behind it. */
+static void check_room(int n, int h, int w) {
+    enum { GUARD = 1 << 16 };
+    mirl_config config = tiny();
+    mirl_graph *graph = mirl_graph_create(&config, NULL);
+    trainer_network *network = trainer_network_create(graph, device, NULL);
+    trainer_pass *pass = trainer_pass_create(network, n, h, w, NULL);
+    size_t room = device->scratch(graph, n, h, w), count = network->parameters,
+           images = (size_t)(n * 3 * h * w);
+    array *space = new_array(room + GUARD, true), *values = new_array(count, false);
+    array *noisy = new_array(images, false), *clean = new_array(images, false),
+          *gradient = new_array(count, true);
+    double sum = 0, *sum_there = memory->allocate(sizeof sum);
+
+    trainer_network_initial(network, 3, values->host);
+    memory->upload(values->there, values->host, count * sizeof *values->host);
+    memory->clear(gradient->there, count * sizeof *gradient->host);
+    memory->clear(sum_there, sizeof sum);
+    trainer_network_values(network, values->there);
+    pass->scratch = space->there;
+    trainer_pass_gradients(pass, values->there, n, noisy->there, clean->there, images, gradient->there,
+                           sum_there);
+    memory->download(space->host, space->there, (room + GUARD) * sizeof *space->host);
+    memory->download(gradient->host, gradient->there, count * sizeof *gradient->host);
+    for (size_t i = room; i < room + GUARD; i++)
+        assert_true(isnan(space->host[i]));
+    for (size_t i = 0; i < count; i++)
+        assert_true(isfinite(gradient->host[i]));
+    memory->release(sum_there);
+    free_arrays();
+    trainer_pass_free(pass);
+    trainer_network_free(network);
+    mirl_graph_free(graph);
+}
+
+static void the_room_suffices(void **state) {
+    (void)state;
+    check_room(1, 8, 8);
+    check_room(2, 32, 32);
+    check_room(3, 16, 40);
+}
+
 /* ---- Runs ------------------------------------------------------------------------------------------------
  */
 
@@ -706,6 +750,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(adamw),
         cmocka_unit_test(golden_steps),
         cmocka_unit_test(masks_hold),
+        cmocka_unit_test(the_room_suffices),
         cmocka_unit_test(runs_change_devices),
         cmocka_unit_test(images_are_restored),
     };
