@@ -119,6 +119,7 @@ void trainer_resident_push(trainer_resident *r, const float *values, const float
     if (mask)
         r->memory->upload(r->mask, mask, r->count);
     trainer_network_values(r->network, r->values);
+    r->steps = 0; // the next loss is that of its own batch
 }
 
 mirl_status trainer_resident_pull(trainer_resident *r, float *values, float *moment1, float *moment2,
