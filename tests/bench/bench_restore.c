@@ -22,14 +22,18 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Reads or writes `count` floats. */
-static bool transfer(const char *path, const char *mode, float *values, size_t count) {
-    FILE *file = fopen(path, mode);
-    if (!file)
-        return false;
-    size_t done = *mode == 'r' ? fread(values, sizeof *values, count, file)
-                               : fwrite(values, sizeof *values, count, file);
-    return fclose(file) == 0 && done == count;
+static bool read_floats(const char *path, float *values, size_t count) {
+    FILE *file = fopen(path, "rb");
+    bool done = file && fread(values, sizeof *values, count, file) == count;
+    if (file)
+        fclose(file);
+    return done;
+}
+
+static bool write_floats(const char *path, const float *values, size_t count) {
+    FILE *file = fopen(path, "wb");
+    bool done = file && fwrite(values, sizeof *values, count, file) == count;
+    return file && fclose(file) == 0 && done;
 }
 
 /* The number of timed runs, or 0 after a failure. */
@@ -65,13 +69,13 @@ int main(int argc, char **argv) {
     double begin = now();
     mirl_model *model = mirl_model_open(argv[1], &error);
     double open_seconds = now() - begin;
-    if (model && kernels && values && transfer(argv[2], "rb", values, count)) {
+    if (model && kernels && values && read_floats(argv[2], values, count)) {
         mirl_image in = {values, size, size, 3, 1, (ptrdiff_t)size, (ptrdiff_t)(size * size)};
         mirl_image out = in;
         out.data += count;
         model->kernels = kernels;
         runs = time_runs(model, &in, &out, atoi(argv[5]), atof(argv[6]), seconds, &error);
-        if (runs && !transfer(argv[3], "wb", out.data, count))
+        if (runs && !write_floats(argv[3], out.data, count))
             runs = 0;
     }
     if (runs) {
