@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "weights/config.h"
+
 struct golden {
     char *bytes; ///< the header's length, the header, the data
     size_t data; ///< offset of the data
@@ -15,7 +17,8 @@ struct golden {
 
 golden *golden_open(const char *name) {
     char path[1024];
-    snprintf(path, sizeof path, "%s/golden/%s", MIRL_TEST_DATA, name);
+    const char *folder = getenv("MIRL_GOLDEN");
+    snprintf(path, sizeof path, "%s/%s", folder ? folder : MIRL_TEST_DATA "/golden", name);
     FILE *stream = fopen(path, "rb");
     if (!stream)
         return NULL;
@@ -61,4 +64,16 @@ const void *golden_tensor(const golden *file, const char *name, size_t *count) {
 const char *golden_metadata(const golden *file, const char *key) {
     const cJSON *metadata = cJSON_GetObjectItemCaseSensitive(file->header, "__metadata__");
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(metadata, key));
+}
+
+mirl_graph *golden_graph(void) {
+    mirl_config config;
+    golden *file = golden_open("training.safetensors");
+    if (!file)
+        return NULL;
+    const char *text = golden_metadata(file, "config");
+    mirl_graph *graph =
+        text && !mirl_config_parse(text, &config, NULL) ? mirl_graph_create(&config, NULL) : NULL;
+    golden_close(file);
+    return graph;
 }

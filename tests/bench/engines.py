@@ -57,7 +57,8 @@ class PyTorch(Engine):
     avx2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 
     def __init__(self, torch, folder, threads):
-        sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "golden"))
+        sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+        import reference  # noqa: F401
         from promptir import PromptIR
         self.torch = torch
         torch.set_num_threads(threads)

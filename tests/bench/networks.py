@@ -17,7 +17,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import reference  # noqa: E402, F401
 from promptir import PAPER, PromptIR  # noqa: E402
 
 

@@ -15,7 +15,8 @@ import tempfile
 import numpy as np
 import torch
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import reference  # noqa: E402, F401
 from make_golden import save  # noqa: E402
 from promptir import PAPER, PromptIR  # noqa: E402
 

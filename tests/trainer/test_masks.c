@@ -15,19 +15,6 @@
 #include "trainer/masks.h"
 #include "trainer/random.h"
 
-/* The configuration of the golden file. */
-static mirl_graph *small_graph(void) {
-    mirl_config config = {.dim = 4,
-                          .blocks = {1, 1, 1, 2},
-                          .refinement = 1,
-                          .heads = {1, 2, 4, 8},
-                          .ffn = 2.66,
-                          .prompt_len = 5,
-                          .prompt_dims = {4, 8, 8},
-                          .prompt_sizes = {20, 8, 4}};
-    return mirl_graph_create(&config, NULL);
-}
-
 static const void *layer_tensor(const golden *file, const char *what, int round, const char *layer) {
     char name[96];
     snprintf(name, sizeof name, "%s%d.%s", what, round, layer);
@@ -63,7 +50,7 @@ static void check_scope(const golden *file, const mirl_graph *graph, trainer_sco
 static void published_scopes_agree_exactly(void **state) {
     (void)state;
     golden *file = golden_open("pruning.safetensors");
-    mirl_graph *graph = small_graph();
+    mirl_graph *graph = golden_graph();
     assert_non_null(file);
     check_scope(file, graph, TRAINER_GLOBAL);
     check_scope(file, graph, TRAINER_LAYERWISE);
@@ -80,7 +67,7 @@ static double magnitude_left(const mirl_graph *graph, const float *values, const
 
 static void compute_saves_multiply_adds(void **state) {
     (void)state;
-    mirl_graph *graph = small_graph();
+    mirl_graph *graph = golden_graph();
     size_t count = graph->parameters;
     float *values = malloc(count * sizeof *values);
     uint8_t *global = malloc(count), *equal = malloc(count), *compute = malloc(count);
@@ -121,7 +108,7 @@ static void quantiles_are_numpys(void **state) {
 
 static void bad_percents_are_refused(void **state) {
     (void)state;
-    mirl_graph *graph = small_graph();
+    mirl_graph *graph = golden_graph();
     float *values = calloc(graph->parameters, sizeof *values);
     uint8_t *mask = calloc(graph->parameters, 1);
     mirl_error error;

@@ -20,16 +20,13 @@ enum { SAMPLES = 2, SIDE = 32 };
 
 static const char *const sets[] = {"baseline", "avx2", "avx512", "amx", "twin", "twin-reversed"};
 
-/* The reference's smallest useful network; the file says the same in its metadata. */
-static mirl_config tiny(void) {
-    return (mirl_config){.dim = 4,
-                         .blocks = {1, 1, 1, 2},
-                         .refinement = 1,
-                         .heads = {1, 2, 4, 8},
-                         .ffn = 2.66,
-                         .prompt_len = 5,
-                         .prompt_dims = {4, 8, 8},
-                         .prompt_sizes = {20, 8, 4}};
+/* The golden network, wider. */
+static mirl_graph *wide_graph(void) {
+    mirl_graph *graph = golden_graph();
+    mirl_config config = graph->config;
+    config.dim = 24;
+    mirl_graph_free(graph);
+    return mirl_graph_create(&config, NULL);
 }
 
 static void check_layer(const golden *file, const char *prefix, const mirl_layer *layer, const float *values,
@@ -69,8 +66,7 @@ static void load_start(const golden *file, const trainer_network *network, float
 
 /* Three steps on the golden batch, `group` samples at a time. */
 static void train(const golden *file, const trainer_ops *ops, int group) {
-    mirl_config config = tiny();
-    mirl_graph *graph = mirl_graph_create(&config, NULL);
+    mirl_graph *graph = golden_graph();
     trainer_network *network = trainer_network_create(graph, ops, NULL);
     trainer_pass *pass = trainer_pass_create(network, group, SIDE, SIDE, NULL);
     assert_non_null(pass);
@@ -136,8 +132,7 @@ static float *gradients_of(trainer_network *network, const golden *file, const f
 static void sparse_products_give_the_dense_gradients(void **state) {
     (void)state;
     golden *file = golden_open("training.safetensors");
-    mirl_config config = tiny();
-    mirl_graph *graph = mirl_graph_create(&config, NULL);
+    mirl_graph *graph = golden_graph();
     for (size_t s = 0; s < sizeof sets / sizeof *sets; s++) {
         const trainer_ops *ops = trainer_ops_get(sets[s]);
         if (!ops || ops->memory) // devices have no sparse products
@@ -180,9 +175,7 @@ static void sparse_products_give_the_dense_gradients(void **state) {
  * table, to be freed. */
 static float *wide_gradients(const trainer_ops *ops, int samples) {
     enum { WIDE_SIDE = 64, IMAGE = 3 * WIDE_SIDE * WIDE_SIDE };
-    mirl_config config = tiny();
-    config.dim = 24;
-    mirl_graph *graph = mirl_graph_create(&config, NULL);
+    mirl_graph *graph = wide_graph();
     trainer_network *network = trainer_network_create(graph, ops, NULL);
     trainer_pass *pass = trainer_pass_create(network, samples, WIDE_SIDE, WIDE_SIDE, NULL);
     float *values = malloc(network->parameters * sizeof *values);
@@ -206,9 +199,7 @@ static float *wide_gradients(const trainer_ops *ops, int samples) {
 
 static void instruction_sets_agree(void **state) {
     (void)state;
-    mirl_config config = tiny();
-    config.dim = 24;
-    mirl_graph *graph = mirl_graph_create(&config, NULL);
+    mirl_graph *graph = wide_graph();
     for (int samples = 1; samples <= 3; samples += 2) {
         float *expected = wide_gradients(trainer_ops_get("baseline"), samples);
         for (size_t s = 1; s < sizeof sets / sizeof *sets; s++) {
