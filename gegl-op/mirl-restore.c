@@ -17,8 +17,8 @@ property_double (strength, _("Strength"), 1.0)
     ui_digits (2)
 
 property_int (tile, _("Tile size"), MIRL_TILE_AUTO)
-    description (_("Side in pixels of the parts restored one after another, 128 or more; "
-                   "0: the whole image at once, -1: what fits into memory"))
+    description (_("Largest side in pixels of the parts restored one after another, 128 or more; "
+                   "0: the whole image at once, -1: what is fast and fits into memory"))
     value_range (-1, 65536)
     ui_range (-1, 4096)
     ui_steps (1, 64)

@@ -172,8 +172,8 @@ static void query(void) {
         {GIMP_PDB_INT32, "memory",
          "Memory that the network may use beside the image, MiB (1 <= memory <= 1048576)"},
         {GIMP_PDB_INT32, "tile",
-         "Side of a tile in pixels, 64 or more; 0: the whole layer at once; -1: as large as the memory "
-         "allows"},
+         "Largest side of a tile in pixels, 64 or more; 0: the whole layer at once; -1: as is fast and fits "
+         "the memory"},
     };
     gimp_plugin_domain_register(GETTEXT_PACKAGE, catalogs);
     gimp_install_procedure(

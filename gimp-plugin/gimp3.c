@@ -123,8 +123,8 @@ static void add_arguments(GimpProcedure *procedure) {
         _("Memory that the network may use beside the image; less makes smaller tiles"), RESTORE_MEMORY_MIN,
         RESTORE_MEMORY_MAX, RESTORE_MEMORY_DEFAULT, G_PARAM_READWRITE);
     gimp_procedure_add_int_argument(procedure, "tile", _("_Tile"),
-                                    _("Side of a tile in pixels, 64 or more; 0: the whole layer at once; "
-                                      "-1: as large as the memory allows"),
+                                    _("Largest side of a tile in pixels, 64 or more; 0: the whole "
+                                      "layer at once; -1: as is fast and fits the memory"),
                                     RESTORE_TILE_MIN, RESTORE_TILE_MAX, RESTORE_TILE_DEFAULT,
                                     G_PARAM_READWRITE);
 }

@@ -4,8 +4,8 @@
 #include "network/network.h"
 
 enum {
-    STEP = 64, /* sides that are tried, from the largest down */
-    LARGEST = 4096,
+    STEP = 64,                    /* sides that are tried, from the largest down */
+    LARGEST = 1088,               /* beyond, maps come from main memory and cost more a pixel */
     SMALLEST = 192,               /* below, tiles are mostly overlap */
     RAMP = MIRL_TILE_OVERLAP / 2, /* pixels; a quarter of the overlap on either side is not used */
     COUNTED_THREADS = 8, /* for whose scratch the cut leaves room; a smaller budget means fewer threads */
@@ -17,11 +17,13 @@ static size_t multiple_of_8(size_t n) {
     return (n + 7) / 8 * 8;
 }
 
-static mirl_tiling tiling_of(size_t length, size_t size) {
-    if (length <= size)
+/* As few tiles of at most `most` pixels as cover the length, and these no larger than that takes. */
+static mirl_tiling tiling_of(size_t length, size_t most) {
+    if (length <= most)
         return (mirl_tiling){length, multiple_of_8(length), 1};
-    size_t step = size - MIRL_TILE_OVERLAP;
-    return (mirl_tiling){length, size, (length - MIRL_TILE_OVERLAP + step - 1) / step};
+    size_t step = most - MIRL_TILE_OVERLAP, count = (length - MIRL_TILE_OVERLAP + step - 1) / step;
+    size_t covered = length + (count - 1) * MIRL_TILE_OVERLAP;
+    return (mirl_tiling){length, multiple_of_8((covered + count - 1) / count), count};
 }
 
 size_t mirl_tiling_start(const mirl_tiling *tiling, size_t i) {
@@ -31,7 +33,7 @@ size_t mirl_tiling_start(const mirl_tiling *tiling, size_t i) {
 }
 
 /* The share of the later of two tiles that overlap in begin..end-1: a ramp in the middle. Neighbouring ramps
- * never meet: tiles of 128 pixels or more lie at least RAMP apart. */
+ * never meet: where there are three tiles or more, they have 96 pixels or more. */
 static float ramp(size_t begin, size_t end, size_t at) {
     float middle = (float)(begin + end) / 2;
     float t = ((float)at + 0.5f - middle) / RAMP + 0.5f;
@@ -78,7 +80,7 @@ mirl_status mirl_tiles_plan(mirl_tiles *tiles, const mirl_model *model, size_t w
         try_side(tiles, model, width, height, side);
         if (!options->memory)
             budget = UINT64_MAX;
-    } else if (try_side(tiles, model, width, height, whole) > budget) {
+    } else {
         size_t side = LARGEST;
         while (try_side(tiles, model, width, height, side) > budget && side > SMALLEST)
             side -= STEP;

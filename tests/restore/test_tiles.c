@@ -49,6 +49,21 @@ static void weights_add_up_to_one(void **state) {
         }
 }
 
+/* Tiles overlap by no more than their number makes necessary. */
+static void little_is_computed_twice(void **state) {
+    (void)state;
+    mirl_options options = mirl_options_default();
+    for (options.tile = 128; options.tile < 1600; options.tile += 61)
+        for (size_t length = 1700; length < 4100; length += 171) {
+            mirl_tiles tiles;
+            assert_int_equal(mirl_tiles_plan(&tiles, model, length, 40, &options, 1, NULL), MIRL_OK);
+            const mirl_tiling *across = &tiles.across;
+            assert_true(across->size <= ((size_t)options.tile + 7) / 8 * 8);
+            assert_true(across->count * across->size <
+                        length + (across->count - 1) * MIRL_TILE_OVERLAP + 8 * across->count);
+        }
+}
+
 static void budgets_are_kept(void **state) {
     (void)state;
     mirl_options options = mirl_options_default();
@@ -83,6 +98,7 @@ static void too_small_a_budget_is_said(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(weights_add_up_to_one),
+        cmocka_unit_test(little_is_computed_twice),
         cmocka_unit_test(budgets_are_kept),
         cmocka_unit_test(too_small_a_budget_is_said),
     };

@@ -301,8 +301,9 @@ int command_restore(int argc, char **argv) {
          .kind = OPTION_TEXT,
          .argument = "auto|0|N",
          .value = &job.tile,
-         .help = "auto: whole if memory allows, otherwise tiles (default);\n0: always whole; N: tiles of N "
-                 "pixels"},
+         .help =
+             "auto: tiles of about a megapixel, or less where memory is short\n(default); 0: always whole; "
+             "N: tiles of at most N x N pixels"},
         {.name = "threads",
          .letter = 't',
          .kind = OPTION_INTEGER,
