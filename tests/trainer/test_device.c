@@ -171,8 +171,7 @@ typedef struct size {
 static const size sizes[] = {{3, 40, 56}, {2, 5, 7}, {1, 8, 1}, {2, 64, 64}};
 #define FOR_SIZES for (const size *s = sizes; s < sizes + sizeof sizes / sizeof *sizes; s++)
 
-/* ---- Operations ------------------------------------------------------------------------------------------
- */
+/* ---- Operations -------------------------------------------------------------------------------------- */
 
 static void check_conv(int rows, int columns, int side, const size *s) {
     size_t count = (size_t)(rows * columns * side * side);
@@ -180,7 +179,8 @@ static void check_conv(int rows, int columns, int side, const size *s) {
     pair x = in(columns, s->n, s->h, s->w), dy = in(rows, s->n, s->h, s->w), add = in(rows, s->n, s->h, s->w);
     pair y = out(rows, s->n, s->h, s->w), dx = out(columns, s->n, s->h, s->w);
     trainer_conv conv = {0}, there = {.out = rows, .in = columns, .side = side, .weight = weight->there};
-    assert_int_equal(trainer_conv_structure(&conv, rows, columns, side, NULL, 0, plain->split, NULL), MIRL_OK);
+    assert_int_equal(trainer_conv_structure(&conv, rows, columns, side, NULL, 0, plain->split, NULL),
+                     MIRL_OK);
     trainer_conv_values(&conv, weight->host);
 
     plain->conv_forward(&conv, x.host, &add.host, y.host, room->host);
@@ -388,19 +388,7 @@ static void adamw(void **state) {
     free_arrays();
 }
 
-/* ---- Steps -----------------------------------------------------------------------------------------------
- */
-
-static mirl_config tiny(void) {
-    return (mirl_config){.dim = 4,
-                         .blocks = {1, 1, 1, 2},
-                         .refinement = 1,
-                         .heads = {1, 2, 4, 8},
-                         .ffn = 2.66,
-                         .prompt_len = 5,
-                         .prompt_dims = {4, 8, 8},
-                         .prompt_sizes = {20, 8, 4}};
-}
+/* ---- Steps ------------------------------------------------------------------------------------------- */
 
 /** The golden batch, and a team that stands at its start. */
 typedef struct golden_run {
@@ -413,8 +401,7 @@ typedef struct golden_run {
 } golden_run;
 
 static golden_run golden_begin(void) {
-    mirl_config config = tiny();
-    golden_run run = {.file = golden_open("training.safetensors"), .graph = mirl_graph_create(&config, NULL)};
+    golden_run run = {.file = golden_open("training.safetensors"), .graph = golden_graph()};
     char name[96];
     run.network = trainer_network_create(run.graph, device, NULL);
     run.team = trainer_team_create(run.network, 1, SAMPLES, SIDE, SAMPLES, NULL);
@@ -561,8 +548,7 @@ static void masks_hold(void **state) {
  * full of what is no number, and so is the room behind it. */
 static void check_room(int n, int h, int w) {
     enum { GUARD = 1 << 16 };
-    mirl_config config = tiny();
-    mirl_graph *graph = mirl_graph_create(&config, NULL);
+    mirl_graph *graph = golden_graph();
     trainer_network *network = trainer_network_create(graph, device, NULL);
     trainer_pass *pass = trainer_pass_create(network, n, h, w, NULL);
     size_t room = device->scratch(graph, n, h, w), count = network->parameters,
@@ -600,8 +586,7 @@ static void the_room_suffices(void **state) {
     check_room(3, 16, 40);
 }
 
-/* ---- Runs ------------------------------------------------------------------------------------------------
- */
+/* ---- Runs -------------------------------------------------------------------------------------------- */
 
 static char *folder, data_folder[512];
 
