@@ -165,8 +165,7 @@ static void device_conv_backward_weight(const trainer_conv *conv, trainer_planes
     multiply(p);
 }
 
-/* ---- Convolutions in a row ------------------------------------------------------------------------------
- */
+/* ---- Convolutions in a row --------------------------------------------------------------------------- */
 
 static void device_conv_depthwise_forward(const trainer_conv *conv, const real *weight, trainer_planes x,
                                           trainer_planes between, trainer_planes y, real *scratch) {

@@ -36,8 +36,7 @@ void cublas_check(cublasStatus_t code, const char *what) {
         cuda_fail(what, cublasGetStatusString(code));
 }
 
-/* ---- Memory and queue ------------------------------------------------------------------------------------
- */
+/* ---- Memory and queue -------------------------------------------------------------------------------- */
 
 static void *device_allocate(size_t bytes) {
     void *memory = NULL;
@@ -145,8 +144,7 @@ const trainer_memory cuda_memory = {
     .status = device_status,
 };
 
-/* ---- Opening ---------------------------------------------------------------------------------------------
- */
+/* ---- Opening ----------------------------------------------------------------------------------------- */
 
 static mirl_status open_device(mirl_error *error) {
     void *workspace = NULL;

@@ -149,8 +149,7 @@ static void device_depthwise_backward(const real *weight, trainer_planes x, trai
     add_partials(scratch, 9 * channels, splits, dweight);
 }
 
-/* ---- The gate: (a, b) = depthwise(x), y = gelu(a) b -----------------------------------------------------
- */
+/* ---- The gate: (a, b) = depthwise(x), y = gelu(a) b -------------------------------------------------- */
 
 /** The normal distribution and density: gelu(a) = a P(a), gelu'(a) = P(a) + a p(a). */
 typedef struct normal {

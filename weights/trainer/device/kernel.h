@@ -70,8 +70,7 @@ enum { LANES = 256, SPLITS = 64 }; ///< lanes of a block; partial sums of one va
 
 #endif
 
-/* ---- How planes hold their values -----------------------------------------------------------------------
- */
+/* ---- How planes hold their values -------------------------------------------------------------------- */
 
 /* `store` is real, or, with DEVICE_BF16, half as wide: the upper half of a float, rounded to even. Planes
  * stand where those of reals would, and what is no plane (parameters, gradients, maps, sums) is real; so are
@@ -161,8 +160,7 @@ DEVICE void largest_of_block(real *part) {
     }
 }
 
-/* ---- Sums in two stages: blocks write partial sums, which are added afterwards --------------------------
- */
+/* ---- Sums in two stages: blocks write partial sums, which are added afterwards ----------------------- */
 
 enum { SUM_LANES = 32 }; ///< lanes that add the partial sums of one value
 
@@ -209,8 +207,7 @@ static uint32_t split_length(size_t items, uint32_t splits) {
     return (uint32_t)((items + splits - 1) / splits);
 }
 
-/* ---- Matrix products ------------------------------------------------------------------------------------
- */
+/* ---- Matrix products --------------------------------------------------------------------------------- */
 
 /** A matrix of cuBLAS: column after column, ld values from one column to the next; and the distances from one
  * to the next of `count` matrices, and from one to the next of `groups` of them. */

@@ -118,8 +118,7 @@ static void device_unshuffle(trainer_planes x, trainer_planes y) {
     LAUNCH(unshuffle_kernel, spot_blocks(&y), x, y);
 }
 
-/* ---- The loss -------------------------------------------------------------------------------------------
- */
+/* ---- The loss ---------------------------------------------------------------------------------------- */
 
 DEVICE void sum_block_double(double *part) {
     BARRIER;
@@ -176,8 +175,7 @@ static void device_loss(trainer_planes y, trainer_planes target, real scale, tra
     LAUNCH(loss_sum_kernel, 1, partial, sum);
 }
 
-/* ---- AdamW ----------------------------------------------------------------------------------------------
- */
+/* ---- AdamW ------------------------------------------------------------------------------------------- */
 
 KERNEL(adamw_kernel, const trainer_adamw_factors *factors, size_t count, real *value, const real *gradient,
        real *moment1, real *moment2, const uint8_t *mask) {

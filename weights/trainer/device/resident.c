@@ -34,8 +34,7 @@ struct trainer_resident {
     trainer_recording *gradients_recording, *step_recording;
 };
 
-/* ---- Beginning and end ----------------------------------------------------------------------------------
- */
+/* ---- Beginning and end ------------------------------------------------------------------------------- */
 
 static bool allocate(trainer_resident *r) {
     const trainer_memory *memory = r->memory;
@@ -105,8 +104,7 @@ void trainer_resident_free(trainer_resident *r) {
     free(r);
 }
 
-/* ---- Copies ---------------------------------------------------------------------------------------------
- */
+/* ---- Copies ------------------------------------------------------------------------------------------ */
 
 void trainer_resident_push(trainer_resident *r, const float *values, const float *moment1,
                            const float *moment2, const uint8_t *mask) {
@@ -136,8 +134,7 @@ mirl_status trainer_resident_pull(trainer_resident *r, float *values, float *mom
     return r->memory->status(error);
 }
 
-/* ---- Steps ----------------------------------------------------------------------------------------------
- */
+/* ---- Steps ------------------------------------------------------------------------------------------- */
 
 static void queue_gradients(void *user) {
     trainer_resident *r = user;
