@@ -85,11 +85,11 @@ typedef bool (*mirl_progress)(double done, void *user);
 enum { MIRL_TILE_AUTO = -1, MIRL_TILE_WHOLE = 0 };
 
 typedef struct mirl_options {
-    float strength;         ///< 0 (input) .. 1 (restored): out = in + strength * (network(in) - in)
-    int tile;               ///< MIRL_TILE_AUTO, MIRL_TILE_WHOLE, or a tile's largest side in pixels, 128..65536
-    int threads;            ///< 1..256, or 0: as many as the process may run on
-    uint64_t memory;        ///< bytes the call may use beside the model and the images; 0: 512 MiB if tile
-                            ///< is MIRL_TILE_AUTO, no limit otherwise
+    float strength;  ///< 0 (input) .. 1 (restored): out = in + strength * (network(in) - in)
+    int tile;        ///< MIRL_TILE_AUTO, MIRL_TILE_WHOLE, or a tile's largest side in pixels, 128..65536
+    int threads;     ///< 1..256, or 0: as many as the process may run on
+    uint64_t memory; ///< bytes the call may use beside the model and the images; 0: 512 MiB if tile
+                     ///< is MIRL_TILE_AUTO, no limit otherwise
     mirl_progress progress; ///< or NULL
     void *user;             ///< handed to progress
 } mirl_options;

@@ -6,7 +6,7 @@
 #include "network/matrix.h"
 
 struct mirl_model {
-    mirl_weights *weights; ///< without their values
+    mirl_weights *weights;       ///< without their values
     const mirl_graph *graph;     ///< the weights'
     const mirl_kernels *kernels; ///< the fastest; tests and benchmarks may set another before use
     mirl_matrix *matrices;       ///< [layer_count], filled for convolutions other than depthwise

@@ -455,7 +455,7 @@ static int compare_doubles(const void *a, const void *b) {
  */
 static double golden_distance(const golden_run *run, const char *prefix, const float *values, double scale,
                               double *median) {
-    double distances[512];
+    double distances[512] = {0};
     int layers = run->graph->layer_count;
     assert_true(layers <= 512);
     for (int i = 0; i < layers; i++) {
