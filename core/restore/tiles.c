@@ -5,7 +5,8 @@
 
 enum {
     STEP = 64,                    /* sides that are tried, from the largest down */
-    LARGEST = 1088,               /* beyond, maps come from main memory and cost more a pixel */
+    LARGEST_WHOLE = 1088,         /* larger maps come from main memory and cost more a pixel */
+    LARGEST = 704,                /* of several; memory, once touched, is used again by the next */
     SMALLEST = 192,               /* below, tiles are mostly overlap */
     RAMP = MIRL_TILE_OVERLAP / 2, /* pixels; a quarter of the overlap on either side is not used */
     COUNTED_THREADS = 8, /* for whose scratch the cut leaves room; a smaller budget means fewer threads */
@@ -81,7 +82,7 @@ mirl_status mirl_tiles_plan(mirl_tiles *tiles, const mirl_model *model, size_t w
         if (!options->memory)
             budget = UINT64_MAX;
     } else {
-        size_t side = LARGEST;
+        size_t side = whole <= LARGEST_WHOLE ? LARGEST_WHOLE : LARGEST;
         while (try_side(tiles, model, width, height, side) > budget && side > SMALLEST)
             side -= STEP;
     }

@@ -301,9 +301,8 @@ int command_restore(int argc, char **argv) {
          .kind = OPTION_TEXT,
          .argument = "auto|0|N",
          .value = &job.tile,
-         .help =
-             "auto: tiles of about a megapixel, or less where memory is short\n(default); 0: always whole; "
-             "N: tiles of at most N x N pixels"},
+         .help = "auto: whole up to about a megapixel, otherwise tiles,\nsmaller ones where memory is short "
+                 "(default);\n0: always whole; N: tiles of at most N x N pixels"},
         {.name = "threads",
          .letter = 't',
          .kind = OPTION_INTEGER,
