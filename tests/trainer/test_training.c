@@ -204,9 +204,11 @@ static void instruction_sets_agree(void **state) {
         float *expected = wide_gradients(trainer_ops_get("baseline"), samples);
         for (size_t s = 1; s < sizeof sets / sizeof *sets; s++) {
             const trainer_ops *ops = trainer_ops_get(sets[s]);
-            float *gradient = ops ? wide_gradients(ops, samples) : NULL, *at = gradient;
+            if (!ops || ops->memory) // devices have a test of their own
+                continue;
+            float *gradient = wide_gradients(ops, samples), *at = gradient;
             const float *wanted = expected;
-            for (int l = 0; ops && l < graph->layer_count; l++) {
+            for (int l = 0; l < graph->layer_count; l++) {
                 double largest = 0, worst = 0;
                 for (size_t i = 0; i < graph->layers[l].count; i++, at++, wanted++) {
                     largest = fmax(largest, fabs(*wanted));
