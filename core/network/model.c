@@ -63,16 +63,13 @@ void mirl_model_close(mirl_model *model) {
 }
 
 void mirl_model_get_info(const mirl_model *model, mirl_model_info *info) {
-    const mirl_graph *graph = model->graph;
-    mirl_remains remains = mirl_remains_begin(graph);
+    const mirl_remains remains = mirl_weights_remains(model->weights);
 
-    for (int i = 0; i < graph->layer_count; i++)
-        mirl_remains_add(&remains, &graph->layers[i], mirl_weights_alive(model->weights, i));
     *info = (mirl_model_info){
         .task = mirl_weights_metadata_get(model->weights, "task"),
         .metadata = mirl_weights_metadata(model->weights),
         .file_size = mirl_weights_file_size(model->weights),
-        .parameters = graph->parameters,
+        .parameters = model->graph->parameters,
         .prunable = remains.prunable,
         .alive = remains.alive,
         .dense_macs = remains.dense_macs,

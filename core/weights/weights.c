@@ -175,6 +175,13 @@ size_t mirl_weights_alive(const mirl_weights *weights, int layer) {
     return weights->stored[layer].alive;
 }
 
+mirl_remains mirl_weights_remains(const mirl_weights *weights) {
+    mirl_remains remains = mirl_remains_begin(weights->graph);
+    for (int i = 0; i < weights->graph->layer_count; i++)
+        mirl_remains_add(&remains, &weights->graph->layers[i], weights->stored[i].alive);
+    return remains;
+}
+
 /** Values first..first+count-1 of the layer, all of the same row if there are scales. */
 static void decode(const mirl_stored *stored, size_t first, size_t count, float scale, float *values) {
     switch (stored->type) {

@@ -41,6 +41,9 @@ mirl_type mirl_weights_type(const mirl_weights *weights, int layer);
 bool mirl_weights_is_sparse(const mirl_weights *weights, int layer);
 size_t mirl_weights_alive(const mirl_weights *weights, int layer);
 
+/** What pruning has left of all layers. */
+mirl_remains mirl_weights_remains(const mirl_weights *weights);
+
 /** All values of the layer, decoded, zeros included: layer.count floats in published order. */
 void mirl_weights_values(const mirl_weights *weights, int layer, float *values);
 

@@ -86,6 +86,14 @@ void scene_write(const char *folder, const char *path, int width, int height, ui
     free(whole);
 }
 
+void scene_write_clean(const char *folder, int count, int width, int height) {
+    for (int i = 0; i < count; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "data/train/denoise/own/%d.png", i);
+        scene_write(folder, path, width, height, (uint64_t)i + 1);
+    }
+}
+
 void scene_write_text(const char *folder, const char *path, const char *text) {
     char *whole = place(folder, path);
     FILE *file = fopen(whole, "w");

@@ -17,6 +17,9 @@ void scene_remove(char *folder);
 /** Writes the scene as PNG to folder/path; folders on the way are made. */
 void scene_write(const char *folder, const char *path, int width, int height, uint64_t seed);
 
+/** Writes `count` scenes as clean images to train on to folder/data. */
+void scene_write_clean(const char *folder, int count, int width, int height);
+
 /** Writes text to folder/path. */
 void scene_write_text(const char *folder, const char *path, const char *text);
 

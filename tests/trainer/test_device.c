@@ -668,11 +668,7 @@ static void runs_change_devices(void **state) {
     (void)state;
     folder = scene_folder();
     snprintf(data_folder, sizeof data_folder, "%s/data", folder);
-    for (int i = 0; i < 3; i++) {
-        char path[64];
-        snprintf(path, sizeof path, "data/train/denoise/own/%d.png", i);
-        scene_write(folder, path, 40, 32, (uint64_t)i + 1);
-    }
+    scene_write_clean(folder, 3, 40, 32);
     assert_int_equal(run_in("processor", plain, -1), TRAINER_COMPLETE);
     assert_int_equal(run_in("device", device, -1), TRAINER_COMPLETE);
     check_runs("device", "round-0", 1e-3);

@@ -20,11 +20,7 @@ static char *folder;
 static int enter(void **state) {
     (void)state;
     folder = scene_folder();
-    for (int i = 0; i < 3; i++) {
-        char path[64];
-        snprintf(path, sizeof path, "data/train/denoise/own/%d.png", i);
-        scene_write(folder, path, 72, 64, (uint64_t)i + 1);
-    }
+    scene_write_clean(folder, 3, 72, 64);
     return chdir(folder);
 }
 

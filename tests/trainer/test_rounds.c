@@ -26,11 +26,7 @@ static int enter(void **state) {
     (void)state;
     folder = scene_folder();
     snprintf(data_folder, sizeof data_folder, "%s/data", folder);
-    for (int i = 0; i < 3; i++) {
-        char path[64];
-        snprintf(path, sizeof path, "data/train/denoise/own/%d.png", i);
-        scene_write(folder, path, 72, 64, (uint64_t)i + 1);
-    }
+    scene_write_clean(folder, 3, 72, 64);
     return 0;
 }
 
@@ -92,6 +88,19 @@ static float *read_weights(const char *path, const char *name, mirl_graph **grap
         mirl_weights_values(weights, i, at);
     mirl_weights_close(weights);
     return values;
+}
+
+static void assert_same_weights(const char *path, const char *name, const char *other_path,
+                                const char *other_name) {
+    mirl_graph *graph;
+    float *values = read_weights(path, name, &graph);
+    size_t bytes = graph->parameters * sizeof *values;
+    mirl_graph_free(graph);
+    float *others = read_weights(other_path, other_name, &graph);
+    assert_memory_equal(values, others, bytes);
+    free(values);
+    free(others);
+    mirl_graph_free(graph);
 }
 
 /* After one step of round 1 at a rate of 0, survivors have their values in the origin. */
@@ -160,7 +169,6 @@ static void a_rewind_point_can_be_put_off(void **state) {
                                "warmup = 1\n";
     char early_text[160], late_text[160], path[512], straight_path[512];
     mirl_error error;
-    mirl_graph *graph;
     snprintf(early_text, sizeof early_text, text, 1);
     snprintf(late_text, sizeof late_text, text, 3);
     trainer_recipe early = recipe_with(early_text), late = recipe_with(late_text);
@@ -172,21 +180,13 @@ static void a_rewind_point_can_be_put_off(void **state) {
     assert_int_equal(run_in(&late, "put-off", true, path, &error), TRAINER_COMPLETE);
     assert_int_equal(run_in(&late, "straight", false, straight_path, &error), TRAINER_COMPLETE);
 
-    float *put_off = read_weights(path, "round-1.safetensors", &graph);
-    size_t bytes = graph->parameters * sizeof *put_off;
-    mirl_graph_free(graph);
-    float *straight = read_weights(straight_path, "round-1.safetensors", &graph);
-    assert_memory_equal(put_off, straight, bytes);
-    free(put_off);
-    free(straight);
-    mirl_graph_free(graph);
+    assert_same_weights(path, "round-1.safetensors", straight_path, "round-1.safetensors");
 }
 
 static void a_round_that_does_not_learn_ends_the_run(void **state) {
     (void)state;
     char path[512];
     mirl_error error;
-    mirl_graph *graph;
     trainer_recipe still = recipe_with("learning_rate = 0\nleast_gain = 0.02\n");
     assert_int_equal(run_in(&still, "still", false, path, &error), TRAINER_FAILED);
     assert_non_null(strstr(error.message, "the dense round did not learn"));
@@ -196,14 +196,7 @@ static void a_round_that_does_not_learn_ends_the_run(void **state) {
     assert_int_equal(run_in(&ruined, "ruined", false, path, &error), TRAINER_STUCK);
     assert_non_null(strstr(said, "round 1 did not learn"));
     assert_non_null(strstr(said, "the network of round 0 is"));
-    float *good = read_weights(path, "round-0.safetensors", &graph);
-    size_t bytes = graph->parameters * sizeof *good;
-    mirl_graph_free(graph);
-    float *winner = read_weights(path, "tiny.safetensors", &graph);
-    assert_memory_equal(good, winner, bytes);
-    free(good);
-    free(winner);
-    mirl_graph_free(graph);
+    assert_same_weights(path, "round-0.safetensors", path, "tiny.safetensors");
 }
 
 static void a_loss_that_is_no_number_names_its_batch(void **state) {

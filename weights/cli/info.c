@@ -36,15 +36,6 @@ static double share(size_t part, size_t whole) {
     return whole ? (double)part / (double)whole : 0;
 }
 
-static mirl_remains remains_of(const mirl_weights *weights) {
-    const mirl_graph *graph = mirl_weights_graph(weights);
-    mirl_remains remains = mirl_remains_begin(graph);
-
-    for (int i = 0; i < graph->layer_count; i++)
-        mirl_remains_add(&remains, &graph->layers[i], mirl_weights_alive(weights, i));
-    return remains;
-}
-
 static cJSON *describe_layer(const mirl_weights *weights, int index) {
     const mirl_layer *layer = &mirl_weights_graph(weights)->layers[index];
     size_t alive = mirl_weights_alive(weights, index);
@@ -65,7 +56,7 @@ static cJSON *describe_layer(const mirl_weights *weights, int index) {
 static int print_json(const char *path, const mirl_weights *weights) {
     const mirl_graph *graph = mirl_weights_graph(weights);
     const mirl_config *config = &graph->config;
-    mirl_remains sums = remains_of(weights);
+    mirl_remains sums = mirl_weights_remains(weights);
     cJSON *object = cJSON_CreateObject(), *layers;
 
     cJSON_AddStringToObject(object, "file", path);
@@ -136,7 +127,7 @@ static void print_text(const char *path, const mirl_weights *weights) {
     const mirl_graph *graph = mirl_weights_graph(weights);
     const mirl_config *config = &graph->config;
     const int *blocks = config->blocks, *heads = config->heads;
-    mirl_remains sums = remains_of(weights);
+    mirl_remains sums = mirl_weights_remains(weights);
 
     printf("%-14s %s\n", "file", path);
     printf("%-14s %" PRIu64 " bytes\n", "size", mirl_weights_file_size(weights));
