@@ -36,23 +36,44 @@ typedef struct mirl_sparse {
     float *value;
 } mirl_sparse;
 
+enum {
+    MIRL_DOTS_PIXELS = 128, ///< that dots() may prepare at a time
+};
+
+/** Floats for a packed dense matrix. */
+static inline size_t mirl_packed(int rows, int columns) {
+    return mirl_padded((size_t)rows) * (((size_t)columns + 31) / 32 * 32);
+}
+
+/** Floats of scratch memory for dots(). */
+static inline size_t mirl_dots_scratch(int a_rows, int b_rows, size_t pixels) {
+    return (mirl_padded((size_t)a_rows) + mirl_pitch((size_t)b_rows)) *
+           (pixels > MIRL_DOTS_PIXELS ? pixels : MIRL_DOTS_PIXELS);
+}
+
 typedef struct mirl_kernels {
-    const char *name; ///< "avx512", "avx2", "portable", "plain"
-    int lanes;        ///< floats in a vector
+    const char *name;   ///< "amx", "avx512", "avx2", "portable", "plain"
+    int lanes;          ///< floats in a vector
+    double sparse_cost; ///< of a multiply-add of sparse_product(), in those of dense_product()
 
     /** out[r][p] = add[r][p] + sum over k of w[r][k] * in[k][p]. `add` may be NULL for zeros, or out. Padded.
      */
     void (*sparse_product)(const mirl_sparse *w, const float *in, size_t in_pitch, float *out,
                            size_t out_pitch, size_t pixels, const float *add, size_t add_pitch);
 
-    /** The same with a dense w of `rows` rows, row_pitch floats apart. */
-    void (*dense_product)(const float *w, size_t row_pitch, int rows, int columns, const float *in,
-                          size_t in_pitch, float *out, size_t out_pitch, size_t pixels, const float *add,
-                          size_t add_pitch);
+    /** Lays out a dense w of `rows` rows, row_pitch floats apart, for dense_product(): mirl_packed() floats,
+     * aligned to MIRL_ALIGN. */
+    void (*pack)(const float *w, size_t row_pitch, int rows, int columns, float *packed);
 
-    /** out[p][c] = in[c][p]; exact sizes, out's rows are out_pitch floats apart. */
-    void (*transpose)(const float *in, size_t in_pitch, int channels, size_t pixels, float *out,
-                      size_t out_pitch);
+    /** sparse_product() with a packed matrix. Table amx: to 2^-15 of the sum of |w[r][k] * in[k][p]|. */
+    void (*dense_product)(const float *packed, int rows, int columns, const float *in, size_t in_pitch,
+                          float *out, size_t out_pitch, size_t pixels, const float *add, size_t add_pitch);
+
+    /** out[i][j] = (add ? out[i][j] : 0) + sum over p of a[i][p] * b[j][p], as exact as dense_product(). Rows
+     * of out are padded, those of a and b are not read beyond `pixels`. scratch: mirl_dots_scratch() floats,
+     * aligned to MIRL_ALIGN. */
+    void (*dots)(const float *a, size_t a_pitch, int a_rows, const float *b, size_t b_pitch, int b_rows,
+                 size_t pixels, float *scratch, float *out, size_t out_pitch, bool add);
 
     /** Each pixel over its channels: out = (in - mean) / sqrt(variance + 1e-5) * weight + bias with the
      * biased variance. In place allowed. Padded. */

@@ -1,5 +1,6 @@
 /* The kernels in plain C: what every other table is tested against. */
 #include <math.h>
+#include <string.h>
 
 #include "kernels/tables.h"
 
@@ -16,23 +17,32 @@ static void sparse_product(const mirl_sparse *w, const float *in, size_t in_pitc
             }
 }
 
-static void dense_product(const float *w, size_t row_pitch, int rows, int columns, const float *in,
-                          size_t in_pitch, float *out, size_t out_pitch, size_t pixels, const float *add,
-                          size_t add_pitch) {
+static void pack(const float *w, size_t row_pitch, int rows, int columns, float *packed) {
+    for (int r = 0; r < rows; r++)
+        memcpy(packed + r * columns, w + r * row_pitch, (size_t)columns * sizeof *w);
+}
+
+static void dense_product(const float *packed, int rows, int columns, const float *in, size_t in_pitch,
+                          float *out, size_t out_pitch, size_t pixels, const float *add, size_t add_pitch) {
     for (int r = 0; r < rows; r++)
         for (size_t p = 0; p < pixels; p++) {
             float sum = add ? add[r * add_pitch + p] : 0;
             for (int k = 0; k < columns; k++)
-                sum += w[r * row_pitch + k] * in[k * in_pitch + p];
+                sum += packed[r * columns + k] * in[k * in_pitch + p];
             out[r * out_pitch + p] = sum;
         }
 }
 
-static void transpose(const float *in, size_t in_pitch, int channels, size_t pixels, float *out,
-                      size_t out_pitch) {
-    for (int c = 0; c < channels; c++)
-        for (size_t p = 0; p < pixels; p++)
-            out[p * out_pitch + c] = in[c * in_pitch + p];
+static void dots(const float *a, size_t a_pitch, int a_rows, const float *b, size_t b_pitch, int b_rows,
+                 size_t pixels, float *scratch, float *out, size_t out_pitch, bool add) {
+    (void)scratch;
+    for (int i = 0; i < a_rows; i++)
+        for (int j = 0; j < b_rows; j++) {
+            float sum = add ? out[i * out_pitch + j] : 0;
+            for (size_t p = 0; p < pixels; p++)
+                sum += a[i * a_pitch + p] * b[j * b_pitch + p];
+            out[i * out_pitch + j] = sum;
+        }
 }
 
 static void norm(const float *in, size_t in_pitch, const float *weight, const float *bias, int channels,
@@ -77,5 +87,5 @@ static float sum_of_squares(const float *x, size_t count) {
 }
 
 const mirl_kernels mirl_kernels_plain = {
-    "plain", 1, sparse_product, dense_product, transpose, norm, depthwise, gate, sum_of_squares,
+    "plain", 1, 1, sparse_product, pack, dense_product, dots, norm, depthwise, gate, sum_of_squares,
 };

@@ -3,6 +3,12 @@
 
 #include <string.h>
 
+#ifdef MIRL_X86
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 /* A list for each kind of processor that is told apart, so that nothing has to be filled in at run time. */
 static const mirl_kernels *const with_none[] = {&mirl_kernels_portable, &mirl_kernels_plain, NULL};
 #ifdef MIRL_X86
@@ -10,6 +16,16 @@ static const mirl_kernels *const with_avx2[] = {&mirl_kernels_avx2, &mirl_kernel
                                                 &mirl_kernels_plain, NULL};
 static const mirl_kernels *const with_avx512[] = {&mirl_kernels_avx512, &mirl_kernels_avx2,
                                                   &mirl_kernels_portable, &mirl_kernels_plain, NULL};
+static const mirl_kernels *const with_amx[] = {&mirl_kernels_amx,   &mirl_kernels_avx512,
+                                               &mirl_kernels_avx2,  &mirl_kernels_portable,
+                                               &mirl_kernels_plain, NULL};
+
+bool mirl_kernels_have_amx(void) {
+    enum { LEAF = 7, BF16 = 1 << 22, TILE = 1 << 24, REQUEST = 0x1023, TILE_DATA = 18 };
+    unsigned a, b, c, d;
+    return __builtin_cpu_supports("avx512bw") && __get_cpuid_count(LEAF, 0, &a, &b, &c, &d) && (d & BF16) &&
+           (d & TILE) && syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
+}
 #endif
 
 const mirl_kernels *const *mirl_kernels_all(void) {
@@ -17,7 +33,7 @@ const mirl_kernels *const *mirl_kernels_all(void) {
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl"))
-        return with_avx512;
+        return mirl_kernels_have_amx() ? with_amx : with_avx512;
     if (avx2)
         return with_avx2;
 #endif

@@ -23,6 +23,7 @@ struct attention {
     float *sums;       /* [units][heads * size * map_pitch products, 2c squares] */
     float *maps;       /* [heads][size][map_pitch] */
     float *folded_map; /* [c][map_pitch] */
+    float *packed;     /* maps, or the folded one, for products */
 };
 
 static struct attention describe(const mirl_model *model, const mirl_block *block, const mirl_map *x,
@@ -40,7 +41,8 @@ static struct attention describe(const mirl_model *model, const mirl_block *bloc
     a.sums = mirl_arena_take(shared, a.sums_count * mirl_walk_units(&a.walk));
     a.maps = mirl_arena_take(shared, maps);
     a.folded_map = mirl_arena_take(shared, maps);
-    double projection = mirl_matrix_cost(&model->matrices[block->attn_project_out]);
+    a.packed = mirl_arena_take(shared, (size_t)block->heads * mirl_packed(size, size));
+    double projection = model->matrices[block->attn_project_out].cost;
     a.folded = block->heads == 1 && (double)c * c <= (double)c * size + projection;
     return a;
 }
@@ -49,7 +51,7 @@ static struct attention describe(const mirl_model *model, const mirl_block *bloc
 
 struct strip_scratch {
     mirl_window window;
-    float *qk, *transposed;
+    float *qk, *dots;
     size_t pitch; /* qk's, channel to channel */
 };
 
@@ -61,7 +63,7 @@ static struct strip_scratch strip_scratch(const struct attention *a, const mirl_
         .pitch = mirl_pitch(mirl_walk_strip_pixels(&a->walk)),
     };
     s.qk = mirl_arena_take(arena, s.pitch * 2 * (size_t)block->channels);
-    s.transposed = mirl_arena_take(arena, mirl_walk_strip_pixels(&a->walk) * a->map_pitch);
+    s.dots = mirl_arena_take(arena, mirl_dots_scratch(a->size, a->size, mirl_walk_strip_pixels(&a->walk)));
     return s;
 }
 
@@ -78,10 +80,8 @@ static void add_products(const struct attention *a, const struct strip_scratch *
     for (int head = 0; head < a->block->heads; head++) {
         const float *q = s->qk + (size_t)(head * size) * s->pitch;
         const float *k = q + (size_t)c * s->pitch;
-        kernels->transpose(k, s->pitch, size, pixels, s->transposed, a->map_pitch);
-        float *products = sums + (size_t)(head * size) * a->map_pitch;
-        kernels->dense_product(q, s->pitch, size, (int)pixels, s->transposed, a->map_pitch, products,
-                               a->map_pitch, (size_t)size, first ? NULL : products, a->map_pitch);
+        kernels->dots(q, s->pitch, size, k, s->pitch, size, pixels, s->dots,
+                      sums + (size_t)(head * size) * a->map_pitch, a->map_pitch, !first);
     }
 }
 
@@ -92,7 +92,7 @@ static void look_at_unit(void *context, size_t unit, int thread) {
     struct strip_scratch s = strip_scratch(a, a->run, &arena);
     mirl_region region = mirl_walk_region(&a->walk, unit);
 
-    mirl_window_begin(&s.window, &region, s.transposed);
+    mirl_window_begin(&s.window, &region, s.dots);
     for (size_t done = 0, rows; done < region.rows; done += rows) {
         size_t y = region.y + done;
         rows = region.rows - done < a->walk.strip_rows ? region.rows - done : a->walk.strip_rows;
@@ -138,9 +138,10 @@ static void softmax(float *row, int count) {
 static void make_map(void *context, size_t head, int thread) {
     (void)thread;
     const struct attention *a = context;
+    const mirl_model *model = a->run->model;
     const int c = a->block->channels, size = a->size;
     const size_t squares = (size_t)c * a->map_pitch, first = head * (size_t)size;
-    const float temperature = a->run->model->values[a->block->temperature][head];
+    const float temperature = model->values[a->block->temperature][head];
     const float *q = sum_units(a, squares + first, (size_t)size);
     const float *k = sum_units(a, squares + (size_t)c + first, (size_t)size);
 
@@ -153,9 +154,13 @@ static void make_map(void *context, size_t head, int thread) {
         softmax(row, size);
         memset(row + size, 0, (a->map_pitch - (size_t)size) * sizeof *row);
     }
-    if (a->folded)
-        mirl_matrix_product(a->run->model->kernels, &a->run->model->matrices[a->block->attn_project_out],
-                            a->maps, a->map_pitch, a->folded_map, a->map_pitch, (size_t)c, NULL, 0);
+    if (a->folded) {
+        mirl_matrix_product(model->kernels, &model->matrices[a->block->attn_project_out], a->maps,
+                            a->map_pitch, a->folded_map, a->map_pitch, (size_t)c, NULL, 0);
+        model->kernels->pack(a->folded_map, a->map_pitch, c, c, a->packed);
+    } else
+        model->kernels->pack(a->maps + first * a->map_pitch, a->map_pitch, size, size,
+                             a->packed + head * mirl_packed(size, size));
 }
 
 /* ---- Step 3 ------------------------------------------------------------------------------------------ */
@@ -174,13 +179,12 @@ static void project_unit(void *context, size_t unit, int thread) {
     if (a->folded) {
         for (int i = 0; i < c; i++)
             memcpy(mixed + (size_t)i * pitch, y + (size_t)i * a->y->pitch, pixels * sizeof *mixed);
-        model->kernels->dense_product(a->folded_map, a->map_pitch, c, c, mixed, pitch, y, a->y->pitch, pixels,
-                                      x, a->x->pitch);
+        model->kernels->dense_product(a->packed, c, c, mixed, pitch, y, a->y->pitch, pixels, x, a->x->pitch);
         return;
     }
     for (int head = 0; head < a->block->heads; head++) {
         size_t first = (size_t)(head * size);
-        model->kernels->dense_product(a->maps + first * a->map_pitch, a->map_pitch, size, size,
+        model->kernels->dense_product(a->packed + (size_t)head * mirl_packed(size, size), size, size,
                                       y + first * a->y->pitch, a->y->pitch, mixed + first * pitch, pitch,
                                       pixels, NULL, 0);
     }
@@ -193,8 +197,8 @@ bool mirl_attention(const mirl_run *run, const mirl_block *block, const mirl_map
     mirl_arena shared = {run->shared, 0};
     struct attention a = describe(model, block, x, &shared);
     double c = block->channels, pixels = (double)x->width * (double)x->height;
-    double look = mirl_matrix_cost(&model->matrices[block->qkv]) + 3 * c * 18 + c * a.size;
-    double project = mirl_matrix_cost(&model->matrices[block->attn_project_out]) + c * a.size;
+    double look = model->matrices[block->qkv].cost + 3 * c * 18 + c * a.size;
+    double project = model->matrices[block->attn_project_out].cost + c * a.size;
 
     a.run = run;
     a.y = y;

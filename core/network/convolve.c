@@ -28,7 +28,7 @@ static void convolve1_unit(void *context, size_t unit, int thread) {
 
 bool mirl_convolve1(const mirl_run *run, int layer, const mirl_map *in, const mirl_map *out) {
     struct convolve1 conv = {run, &run->model->matrices[layer], in, out};
-    double cost = mirl_matrix_cost(conv.matrix) * (double)in->width * (double)in->height;
+    double cost = conv.matrix->cost * (double)in->width * (double)in->height;
     return mirl_team_run(run->team, mirl_map_pieces(in), run->share * cost, convolve1_unit, &conv);
 }
 
@@ -119,7 +119,7 @@ bool mirl_convolve3(const mirl_run *run, int layer, mirl_rearrange rearrange, co
                     const mirl_map *out) {
     const mirl_matrix *matrix = &run->model->matrices[layer];
     struct convolve3 conv = {run, matrix, rearrange, in, out, even_walk(in, matrix->columns)};
-    double cost = (mirl_matrix_cost(matrix) + 9 * matrix->columns) * (double)in->width * (double)in->height;
+    double cost = (matrix->cost + 9 * matrix->columns) * (double)in->width * (double)in->height;
     return mirl_team_run(run->team, mirl_walk_units(&conv.walk), run->share * cost, convolve3_unit, &conv);
 }
 

@@ -92,8 +92,8 @@ bool mirl_feed_forward(const mirl_run *run, const mirl_block *block, const mirl_
     const mirl_matrix *matrices = run->model->matrices;
     struct feed_forward f = describe(block, y);
     double pixels = (double)x->width * (double)x->height;
-    double cost = mirl_matrix_cost(&matrices[block->project_in]) +
-                  mirl_matrix_cost(&matrices[block->ffn_project_out]) + 2 * block->hidden * 30.0;
+    double cost =
+        matrices[block->project_in].cost + matrices[block->ffn_project_out].cost + 2 * block->hidden * 30.0;
 
     f.run = run;
     f.x = x;

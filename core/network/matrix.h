@@ -8,28 +8,27 @@
 
 typedef struct mirl_matrix {
     int rows, columns;
-    float *dense; ///< [rows, columns], or NULL: then sparse holds the values
+    float *dense; ///< packed for dense_product(), or NULL: then sparse holds the values
     mirl_sparse sparse;
+    double cost; ///< of a product, for each pixel: multiply-adds of the dense kernel
 } mirl_matrix;
 
-/** Packs a convolution layer the way that runs faster. Free with mirl_matrix_free(), also after a failure
- * (MIRL_ERROR_MEMORY). */
-mirl_status mirl_matrix_pack(mirl_matrix *matrix, const mirl_weights *weights, int layer, mirl_error *error);
+/** Packs a convolution layer for these kernels the way that runs faster. Free with mirl_matrix_free(), also
+ * after a failure (MIRL_ERROR_MEMORY). */
+mirl_status mirl_matrix_pack(mirl_matrix *matrix, const mirl_kernels *kernels, const mirl_weights *weights,
+                             int layer, mirl_error *error);
 /** The same, in a given way; frees what `matrix`, packed or zeroed, held before. */
-mirl_status mirl_matrix_pack_as(mirl_matrix *matrix, const mirl_weights *weights, int layer, bool dense,
-                                mirl_error *error);
+mirl_status mirl_matrix_pack_as(mirl_matrix *matrix, const mirl_kernels *kernels, const mirl_weights *weights,
+                                int layer, bool dense, mirl_error *error);
 void mirl_matrix_free(mirl_matrix *matrix);
-
-/** What a product costs for each pixel, in multiply-adds of the dense kernel. */
-double mirl_matrix_cost(const mirl_matrix *matrix);
 
 /** out = add + matrix * in; shapes, `add` and padding as in mirl_kernels. */
 static inline void mirl_matrix_product(const mirl_kernels *kernels, const mirl_matrix *matrix,
                                        const float *in, size_t in_pitch, float *out, size_t out_pitch,
                                        size_t pixels, const float *add, size_t add_pitch) {
     if (matrix->dense)
-        kernels->dense_product(matrix->dense, (size_t)matrix->columns, matrix->rows, matrix->columns, in,
-                               in_pitch, out, out_pitch, pixels, add, add_pitch);
+        kernels->dense_product(matrix->dense, matrix->rows, matrix->columns, in, in_pitch, out, out_pitch,
+                               pixels, add, add_pitch);
     else
         kernels->sparse_product(&matrix->sparse, in, in_pitch, out, out_pitch, pixels, add, add_pitch);
 }

@@ -11,7 +11,7 @@ static bool is_matrix(const mirl_layer *layer) {
 static mirl_status pack_layer(mirl_model *model, int index, mirl_error *error) {
     const mirl_layer *layer = &model->graph->layers[index];
     if (is_matrix(layer))
-        return mirl_matrix_pack(&model->matrices[index], model->weights, index, error);
+        return mirl_matrix_pack(&model->matrices[index], model->kernels, model->weights, index, error);
     model->values[index] = malloc(layer->count * sizeof(float));
     if (!model->values[index])
         return mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory for the values of %s", layer->name);
@@ -19,13 +19,13 @@ static mirl_status pack_layer(mirl_model *model, int index, mirl_error *error) {
     return MIRL_OK;
 }
 
-mirl_model *mirl_model_open(const char *path, mirl_error *error) {
+mirl_model *mirl_model_open_for(const mirl_kernels *kernels, const char *path, mirl_error *error) {
     mirl_model *model = calloc(1, sizeof *model);
     if (!model) {
         mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory to open %s", path);
         return NULL;
     }
-    model->kernels = mirl_kernels_best();
+    model->kernels = kernels;
     model->weights = mirl_weights_open(path, error);
     if (!model->weights)
         goto failed;
@@ -45,6 +45,10 @@ mirl_model *mirl_model_open(const char *path, mirl_error *error) {
 failed:
     mirl_model_close(model);
     return NULL;
+}
+
+mirl_model *mirl_model_open(const char *path, mirl_error *error) {
+    return mirl_model_open_for(mirl_kernels_best(), path, error);
 }
 
 void mirl_model_close(mirl_model *model) {

@@ -8,9 +8,12 @@
 struct mirl_model {
     mirl_weights *weights;       ///< without their values
     const mirl_graph *graph;     ///< the weights'
-    const mirl_kernels *kernels; ///< the fastest; tests and benchmarks may set another before use
+    const mirl_kernels *kernels; ///< that the matrices are packed for
     mirl_matrix *matrices;       ///< [layer_count], filled for convolutions other than depthwise
     float **values;              ///< [layer_count], filled for all other layers: decoded, published order
 };
+
+/** mirl_model_open() for these kernels rather than the fastest. */
+mirl_model *mirl_model_open_for(const mirl_kernels *kernels, const char *path, mirl_error *error);
 
 #endif

@@ -67,13 +67,12 @@ int main(int argc, char **argv) {
     int runs = 0;
 
     double begin = now();
-    mirl_model *model = mirl_model_open(argv[1], &error);
+    mirl_model *model = kernels ? mirl_model_open_for(kernels, argv[1], &error) : NULL;
     double open_seconds = now() - begin;
-    if (model && kernels && values && read_floats(argv[2], values, count)) {
+    if (model && values && read_floats(argv[2], values, count)) {
         mirl_image in = {values, size, size, 3, 1, (ptrdiff_t)size, (ptrdiff_t)(size * size)};
         mirl_image out = in;
         out.data += count;
-        model->kernels = kernels;
         runs = time_runs(model, &in, &out, atoi(argv[5]), atof(argv[6]), seconds, &error);
         if (runs && !write_floats(argv[3], out.data, count))
             runs = 0;

@@ -68,9 +68,9 @@ static void run(const mirl_model *model, int threads, struct tester *tester, flo
 
 static const char golden_weights[] = MIRL_TEST_DATA "/golden/lightning.ckpt";
 
-static mirl_model *open_golden(void) {
+static mirl_model *open_golden(const mirl_kernels *kernels) {
     mirl_error error;
-    mirl_model *model = mirl_model_open(golden_weights, &error);
+    mirl_model *model = mirl_model_open_for(kernels, golden_weights, &error);
     if (!model)
         fail_msg("%s", error.message);
     return model;
@@ -83,24 +83,30 @@ static void repack(mirl_model *model, bool dense) {
     for (int i = 0; i < model->graph->layer_count; i++) {
         mirl_matrix *matrix = &model->matrices[i];
         if (matrix->rows)
-            assert_int_equal(mirl_matrix_pack_as(matrix, weights, i, dense, NULL), MIRL_OK);
+            assert_int_equal(mirl_matrix_pack_as(matrix, model->kernels, weights, i, dense, NULL), MIRL_OK);
     }
     mirl_weights_close(weights);
+}
+
+static void assert_result(const struct tester *tester, const float *result) {
+    const float *expected = golden_tensor(tester->file, "result", NULL);
+    const float *image = golden_tensor(tester->file, "input", NULL);
+    for (int i = 0; i < 3 * HEIGHT * WIDTH; i++)
+        assert_float_equal(image[i] + result[i], expected[i], 2e-5f);
 }
 
 static void golden_taps(void **state) {
     (void)state;
     struct tester tester = {.file = golden_open("forward.safetensors")};
     assert_non_null(tester.file);
-    mirl_model *model = open_golden();
     float *results[2] = {malloc(3 * HEIGHT * WIDTH * sizeof(float)),
                          malloc(3 * HEIGHT * WIDTH * sizeof(float))};
 
-    for (int dense = 0; dense < 2; dense++) {
-        repack(model, dense);
-        for (const mirl_kernels *const *table = mirl_kernels_all(); *table; table++) {
+    for (const mirl_kernels *const *table = mirl_kernels_all(); *table; table++) {
+        mirl_model *model = open_golden(*table);
+        for (int dense = 0; dense < 2; dense++) {
             static const int threads[] = {1, 2, 5};
-            model->kernels = *table;
+            repack(model, dense);
             for (int i = 0; i < 3; i++) {
                 tester.compared = 0;
                 run(model, threads[i], &tester, results[i > 0]);
@@ -108,17 +114,14 @@ static void golden_taps(void **state) {
                 if (i > 0)
                     assert_memory_equal(results[0], results[1], 3 * HEIGHT * WIDTH * sizeof(float));
             }
+            assert_result(&tester, results[0]);
         }
+        mirl_model_close(model);
     }
     printf("largest difference from the golden taps: %g\n", tester.worst);
 
-    const float *expected = golden_tensor(tester.file, "result", NULL);
-    const float *image = golden_tensor(tester.file, "input", NULL);
-    for (int i = 0; i < 3 * HEIGHT * WIDTH; i++)
-        assert_float_equal(image[i] + results[0][i], expected[i], 2e-5f);
     free(results[0]);
     free(results[1]);
-    mirl_model_close(model);
     golden_close(tester.file);
 }
 
@@ -131,7 +134,7 @@ static bool stop(double done, void *user) {
 static void a_cancel_stops_the_run(void **state) {
     (void)state;
     int calls = 0;
-    mirl_model *model = open_golden();
+    mirl_model *model = open_golden(mirl_kernels_best());
     mirl_network *network = mirl_network_create(model, WIDTH, HEIGHT, 2, NULL);
     mirl_team *team = mirl_team_create(2, stop, &calls);
     assert_false(mirl_network_run(network, team, 1, NULL, NULL));

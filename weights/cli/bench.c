@@ -205,7 +205,7 @@ int command_bench(int argc, char **argv) {
         {.name = "isa",
          .kind = OPTION_TEXT,
          .argument = "NAME",
-         .help = "kernels: avx512, avx2, portable or plain\n(default: the fastest that run here)",
+         .help = "kernels: amx, avx512, avx2, portable or plain\n(default: the fastest that run here)",
          .value = &isa},
         {.name = "json", .kind = OPTION_FLAG, .help = "print JSON", .value = &json},
         {0},
@@ -232,20 +232,19 @@ int command_bench(int argc, char **argv) {
     const mirl_kernels *kernels = isa ? mirl_kernels_find(isa) : mirl_kernels_best();
     if (!kernels)
         return options_complain(&line,
-                                "--isa is '%s', it must be avx512, avx2, portable or plain, as this "
+                                "--isa is '%s', it must be amx, avx512, avx2, portable or plain, as this "
                                 "processor has it",
                                 isa);
 
     mirl_error error = {.status = MIRL_OK};
     char *path = find_weights(first < argc ? argv[first] : NULL, &error);
     double begin = now();
-    mirl_model *model = path ? mirl_model_open(path, &error) : NULL;
+    mirl_model *model = path ? mirl_model_open_for(kernels, path, &error) : NULL;
     bench *b = calloc(1, sizeof *b);
     status = EXIT_WEIGHTS;
     if (model && b) {
         b->open_seconds = now() - begin;
         b->repeats = repeats;
-        model->kernels = kernels;
         threads = mirl_team_threads(threads);
         status = EXIT_OK;
         if (run(b, model, (size_t)width, (size_t)height, threads, &error))

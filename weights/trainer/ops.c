@@ -8,9 +8,7 @@ extern const trainer_ops trainer_ops_baseline, trainer_ops_twin, trainer_ops_twi
 
 #if defined(__x86_64__)
 
-#include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include "kernels/tables.h"
 
 extern const trainer_ops trainer_ops_avx2, trainer_ops_avx512, trainer_ops_amx;
 
@@ -19,20 +17,11 @@ static bool has_avx512(void) {
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
 
-/* The processor has AMX with bfloat16, and Linux lets this process use it: the tiles' registers must be asked
- * for (Documentation/arch/x86/xstate.rst). */
-static bool has_amx(void) {
-    enum { LEAF = 7, BF16 = 1 << 22, TILE = 1 << 24, REQUEST = 0x1023, TILE_DATA = 18 };
-    unsigned a, b, c, d;
-    return has_avx512() && __get_cpuid_count(LEAF, 0, &a, &b, &c, &d) && (d & BF16) && (d & TILE) &&
-           syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
-}
-
 #endif
 
 const trainer_ops *trainer_ops_get(const char *name) {
 #if defined(__x86_64__)
-    if ((!name || strcmp(name, "amx") == 0) && has_amx())
+    if ((!name || strcmp(name, "amx") == 0) && has_avx512() && mirl_kernels_have_amx())
         return &trainer_ops_amx;
     if ((!name || strcmp(name, "avx512") == 0) && has_avx512())
         return &trainer_ops_avx512;

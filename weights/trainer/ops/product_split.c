@@ -12,8 +12,10 @@
 
 #if SPLIT
 
+#include "kernels/amx.h"
+
 enum {
-    SIDE = TRAINER_SPLIT,
+    SIDE = MIRL_AMX_SIDE,
     TILE = SIDE * SIDE,  ///< lanes
     STRIP = 4 * SIDE,    ///< pixels of a product at a time: four tiles of sums
     STRIP_COLUMNS = 256, ///< that are split at a time
@@ -21,26 +23,6 @@ enum {
     RIGHT_ROWS = 64,     ///< of dots at a time
     DOTS_PIXELS = 256    ///< of dots at a time
 };
-
-/* What was stored is in memory: the compiler does not know that tiles are loaded from there. */
-INLINE void finish_stores(void) {
-    __asm__ volatile("" ::: "memory");
-}
-
-/* All tiles: 16 rows of 64 bytes. */
-static void begin_tiles(void) {
-    struct __attribute__((packed)) {
-        uint8_t palette, start, reserved[14];
-        uint16_t row_bytes[16];
-        uint8_t rows[16];
-    } config = {.palette = 1};
-    for (int t = 0; t < 8; t++) {
-        config.row_bytes[t] = 64;
-        config.rows[t] = SIDE;
-    }
-    finish_stores();
-    _tile_loadconfig(&config);
-}
 
 INLINE vec load_some(const real *p, int count) {
     return count >= LANES ? load(p) : load_part(p, count);
@@ -65,7 +47,7 @@ static void split_strip(const real *x, const ptrdiff_t *offset, int columns, int
     for (int k = columns; k % SIDE; k++)
         for (int p = 0; p < STRIP; p += SIDE)
             store_pairs(to + k / SIDE * (STRIP / SIDE * TILE) + k % SIDE * SIDE + p * SIDE, (pairs){0});
-    finish_stores();
+    mirl_amx_finish_stores();
 }
 
 /* Split lanes where a strip's tiles stand: the next SIDE columns of the matrix are `block` lanes behind, the
@@ -162,7 +144,7 @@ void OP(product_split)(const trainer_matrix *matrix, const real *x, const ptrdif
                        size_t add_pitch, real *y, size_t y_pitch, size_t pixels) {
     uint32_t strip[STRIP_COLUMNS * STRIP] __attribute__((aligned(64)));
 
-    begin_tiles();
+    mirl_amx_begin();
     for (size_t p = 0; p < pixels; p += STRIP) {
         int count = pixels - p < STRIP ? (int)(pixels - p) : STRIP;
         for (int k = 0; k < matrix->columns; k += STRIP_COLUMNS) {
@@ -181,7 +163,7 @@ void OP(product_operand)(const trainer_matrix *matrix, const real *x, size_t x_p
                          size_t add_pitch, real *y, size_t y_pitch, size_t pixels) {
     operand of_x = {(const uint32_t *)x, SIDE * x_pitch, SIDE, x_pitch};
 
-    begin_tiles();
+    mirl_amx_begin();
     for (size_t p = 0; p < pixels; p += STRIP, of_x.lanes += STRIP)
         product_strip(matrix, 0, (matrix->columns + SIDE - 1) / SIDE, of_x, add ? add + p : NULL, add_pitch,
                       y + p, y_pitch, pixels - p < STRIP ? (int)(pixels - p) : STRIP);
@@ -210,35 +192,6 @@ static rows part_of(const rows *from, int row, int count, size_t p) {
     return part;
 }
 
-/* [r][p] becomes [p][r]; 16 x 16 */
-INLINE void turn(vec v[SIDE]) {
-    __m512 a[SIDE], b[SIDE];
-#pragma GCC unroll 8
-    for (int i = 0; i < SIDE; i += 2) {
-        a[i] = _mm512_unpacklo_ps((__m512)v[i], (__m512)v[i + 1]);
-        a[i + 1] = _mm512_unpackhi_ps((__m512)v[i], (__m512)v[i + 1]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < SIDE; i += 4) {
-        b[i] = _mm512_shuffle_ps(a[i], a[i + 2], 0x44);
-        b[i + 1] = _mm512_shuffle_ps(a[i], a[i + 2], 0xee);
-        b[i + 2] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0x44);
-        b[i + 3] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0xee);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        a[i] = _mm512_shuffle_f32x4(b[i], b[i + 4], 0x88);
-        a[i + 4] = _mm512_shuffle_f32x4(b[i], b[i + 4], 0xdd);
-        a[i + 8] = _mm512_shuffle_f32x4(b[i + 8], b[i + 12], 0x88);
-        a[i + 12] = _mm512_shuffle_f32x4(b[i + 8], b[i + 12], 0xdd);
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) {
-        v[i] = (vec)_mm512_shuffle_f32x4(a[i], a[i + 8], 0x88);
-        v[i + 8] = (vec)_mm512_shuffle_f32x4(a[i], a[i + 8], 0xdd);
-    }
-}
-
 /* [rows][DOTS_PIXELS]: a row's pixels side by side, split. */
 static void split_left(rows from, int pixels, uint32_t *to) {
     for (int r = 0; r < from.count; r++, to += DOTS_PIXELS) {
@@ -246,7 +199,7 @@ static void split_left(rows from, int pixels, uint32_t *to) {
         for (int p = 0; p < pixels; p += SIDE)
             store_pairs(to + p, split(load_some(row + p, pixels - p)));
     }
-    finish_stores();
+    mirl_amx_finish_stores();
 }
 
 /* [rows / SIDE][DOTS_PIXELS / SIDE][2] tiles: a pixel's rows side by side, twice their high part in the one,
@@ -258,7 +211,7 @@ static void split_right(rows from, int pixels, uint32_t *to) {
             vec v[SIDE];
             for (int i = 0; i < SIDE; i++)
                 v[i] = r + i < from.count ? load_some(row_of(&from, r + i) + p, pixels - p) : (vec){0};
-            turn(v);
+            mirl_amx_turn((__m512 *)v);
 #pragma GCC unroll 16
             for (int i = 0; i < SIDE; i++) {
                 pairs high = high_of(v[i]), low = low_of(v[i]);
@@ -266,7 +219,7 @@ static void split_right(rows from, int pixels, uint32_t *to) {
                 store_pairs(at + TILE + i * SIDE, low | low >> 16);
             }
         }
-    finish_stores();
+    mirl_amx_finish_stores();
 }
 
 /* Adds SIDE x SIDE sums, of which rows x columns exist. */
@@ -275,7 +228,7 @@ static void add_tile(const real *sums, bool turned, real *out, size_t out_pitch,
     for (int r = 0; r < SIDE; r++)
         v[r] = load(sums + r * SIDE);
     if (turned)
-        turn(v);
+        mirl_amx_turn((__m512 *)v);
     for (int r = 0; r < rows; r++, out += out_pitch)
         if (columns == SIDE)
             store(out, load(out) + v[r]);
@@ -374,7 +327,7 @@ void OP(dots)(const real *a, size_t a_pitch, int a_rows, const real *x, const pt
     bool turned = a_rows < columns;
     rows left = turned ? of_x : of_a, right = turned ? of_a : of_x;
 
-    begin_tiles();
+    mirl_amx_begin();
     for (size_t p = 0; p < pixels; p += DOTS_PIXELS) {
         int count = pixels - p < DOTS_PIXELS ? (int)(pixels - p) : DOTS_PIXELS;
         for (int l = 0; l < left.count; l += LEFT_ROWS) {
@@ -391,7 +344,7 @@ void OP(dots_operand)(const real *a, size_t a_pitch, int a_rows, const real *x, 
                       int columns, bool turned, size_t pixels, real *out, size_t out_pitch) {
     rows right = {x, offset, 0, columns};
 
-    begin_tiles();
+    mirl_amx_begin();
     for (size_t p = 0; p < pixels; p += DOTS_PIXELS)
         dots_rows((const uint32_t *)a + p, a_pitch, a_rows, part_of(&right, 0, columns, p),
                   pixels - p < DOTS_PIXELS ? (int)(pixels - p) : DOTS_PIXELS, turned, out, out_pitch);
