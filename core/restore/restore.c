@@ -62,20 +62,17 @@ static size_t reflect(size_t at, size_t n) {
     return at < n ? at : 2 * n - 2 - at;
 }
 
-/* Writes the image from (left, top) on into the network's input. NaN and infinite samples take the value of
+/* One row of an image, from `left` on, as the network takes it. NaN and infinite samples take the value of
  * the sample before them. */
-static void load_tile(const mirl_image *in, size_t left, size_t top, const mirl_map *map) {
-    for (int c = 0; c < 3; c++)
-        for (size_t y = 0; y < map->height; y++) {
-            size_t source_y = reflect(top + y, in->height);
-            float *row = mirl_map_row(map, c, y), last = 0;
-            for (size_t x = 0; x < map->width; x++) {
-                float value = *sample(in, reflect(left + x, in->width), source_y, in->channels == 3 ? c : 0);
-                if (isfinite(value))
-                    last = value < 0 ? 0 : value > 1 ? 1 : value;
-                row[x] = last;
-            }
-        }
+static void load_row(const mirl_image *in, int channel, size_t left, size_t y, float *row, size_t width) {
+    const size_t source_y = reflect(y, in->height);
+    float last = 0;
+    for (size_t x = 0; x < width; x++) {
+        float value = *sample(in, reflect(left + x, in->width), source_y, channel);
+        if (isfinite(value))
+            last = value < 0 ? 0 : value > 1 ? 1 : value;
+        row[x] = last;
+    }
 }
 
 /* out = in + strength * correction for one row, the correction being 3 planes `plane` floats apart. */
@@ -100,60 +97,93 @@ struct job {
     const mirl_tiles *tiles;
     mirl_network *network;
     mirl_team *team;
-    float *band; /* [3][tile height][image width]: the weighted corrections of a row of tiles */
+    float *band; /* [3][tile height][image width]: weighted corrections of the image's row y, in row y modulo
+                    the height */
+    float *weights;     /* [tile width]: of the present tile's columns */
+    size_t row, column; /* the present tile */
+    size_t top, left;   /* its first pixel */
 };
 
-/* Adds tile `column` of the row of tiles `row` to the band. */
-static void blend(const struct job *job, size_t column, size_t row) {
+static void load_rows(void *context, size_t y, int thread) {
+    (void)thread;
+    const struct job *job = context;
+    const mirl_map *map = mirl_network_image(job->network);
+    for (int c = 0; c < 3; c++)
+        load_row(job->in, job->in->channels == 3 ? c : 0, job->left, job->top + y, mirl_map_row(map, c, y),
+                 map->width);
+}
+
+/* Runs the network on the present tile. */
+static bool run_tile(struct job *job, double share) {
+    return mirl_team_run(job->team, job->tiles->down.size, 0, load_rows, job) &&
+           mirl_network_run(job->network, job->team, share, NULL, NULL);
+}
+
+static float *band_row(const struct job *job, int channel, size_t y) {
+    const size_t height = job->tiles->down.size;
+    return job->band + ((size_t)channel * height + y % height) * job->tiles->across.length;
+}
+
+/* Adds row y of the present tile to the band. */
+static void blend_row(void *context, size_t y, int thread) {
+    (void)thread;
+    const struct job *job = context;
     const mirl_map *correction = mirl_network_correction(job->network);
     const mirl_tiling *across = &job->tiles->across, *down = &job->tiles->down;
-    const size_t left = mirl_tiling_start(across, column), top = mirl_tiling_start(down, row);
 
-    for (size_t x = 0; x < across->size && left + x < across->length; x++) {
-        float weight = mirl_tiling_weight(across, column, left + x);
-        for (int c = 0; weight > 0 && c < 3; c++)
-            for (size_t y = 0; y < down->size && top + y < down->length; y++)
-                job->band[((size_t)c * down->size + y) * across->length + left + x] +=
-                    weight * mirl_tiling_weight(down, row, top + y) * mirl_map_row(correction, c, y)[x];
-    }
-}
-
-/* Writes the first `rows` rows of the band, which no later tile touches, and moves the others up. */
-static void finish_rows(const struct job *job, size_t top, size_t rows) {
-    const size_t height = job->tiles->down.size, width = job->tiles->across.length, plane = height * width;
-
-    for (size_t y = 0; y < rows; y++)
-        store_row(job->in, job->out, top + y, job->band + y * width, plane, job->strength);
+    if (job->top + y >= down->length)
+        return;
+    const float weight = mirl_tiling_weight(down, job->row, job->top + y);
+    const size_t left = across->length - job->left;
     for (int c = 0; c < 3; c++) {
-        float *band = job->band + (size_t)c * plane;
-        memmove(band, band + rows * width, (height - rows) * width * sizeof *band);
-        memset(band + (height - rows) * width, 0, rows * width * sizeof *band);
+        const float *from = mirl_map_row(correction, c, y);
+        float *to = band_row(job, c, job->top + y) + job->left;
+        for (size_t x = 0; x < across->size && x < left; x++)
+            to[x] += weight * job->weights[x] * from[x];
     }
 }
 
-static bool restore_tiles(const struct job *job) {
+/* Writes row `top + y`, which no later tile touches, and clears its place in the band. */
+static void finish_row(void *context, size_t y, int thread) {
+    (void)thread;
+    const struct job *job = context;
+    const size_t width = job->tiles->across.length, plane = job->tiles->down.size * width;
+
+    store_row(job->in, job->out, job->top + y, band_row(job, 0, job->top + y), plane, job->strength);
+    for (int c = 0; c < 3; c++)
+        memset(band_row(job, c, job->top + y), 0, width * sizeof *job->band);
+}
+
+static bool restore_tile(struct job *job, double share) {
+    const mirl_tiling *across = &job->tiles->across;
+
+    job->left = mirl_tiling_start(across, job->column);
+    for (size_t x = 0; x < across->size; x++)
+        job->weights[x] = mirl_tiling_weight(across, job->column, job->left + x);
+    return run_tile(job, share) && mirl_team_run(job->team, job->tiles->down.size, 0, blend_row, job);
+}
+
+static bool restore_tiles(struct job *job) {
     const mirl_tiling *across = &job->tiles->across, *down = &job->tiles->down;
     const double share = 1 / (double)(across->count * down->count);
 
-    for (size_t row = 0; row < down->count; row++) {
-        size_t top = mirl_tiling_start(down, row);
-        for (size_t column = 0; column < across->count; column++) {
-            load_tile(job->in, mirl_tiling_start(across, column), top, mirl_network_image(job->network));
-            if (!mirl_network_run(job->network, job->team, share, NULL, NULL))
+    for (job->row = 0; job->row < down->count; job->row++) {
+        job->top = mirl_tiling_start(down, job->row);
+        for (job->column = 0; job->column < across->count; job->column++)
+            if (!restore_tile(job, share))
                 return false;
-            blend(job, column, row);
-        }
-        size_t next = row + 1 < down->count ? mirl_tiling_start(down, row + 1) : down->length;
-        finish_rows(job, top, next - top);
+        size_t next = job->row + 1 < down->count ? mirl_tiling_start(down, job->row + 1) : down->length;
+        if (!mirl_team_run(job->team, next - job->top, 0, finish_row, job))
+            return false;
     }
     return true;
 }
 
-static bool restore_whole(const struct job *job) {
+/* Once the result is begun to be written, it is written whole: not by the team, which can be cancelled. */
+static bool restore_whole(struct job *job) {
     const mirl_map *correction = mirl_network_correction(job->network);
 
-    load_tile(job->in, 0, 0, mirl_network_image(job->network));
-    if (!mirl_network_run(job->network, job->team, 1, NULL, NULL))
+    if (!run_tile(job, 1))
         return false;
     for (size_t y = 0; y < job->in->height; y++)
         store_row(job->in, job->out, y, mirl_map_row(correction, 0, y), correction->pitch, job->strength);
@@ -168,15 +198,18 @@ static mirl_status run_job(struct job *job, const mirl_model *model, const mirl_
 
     job->team = mirl_team_create(job->tiles->threads, options->progress, options->user);
     job->network = mirl_network_create(model, across->size, down->size, job->tiles->threads, error);
-    if (!whole)
+    if (!whole) {
         job->band = calloc(3 * down->size * across->length, sizeof *job->band);
+        job->weights = malloc(across->size * sizeof *job->weights);
+    }
     if (!job->network)
         status = MIRL_ERROR_MEMORY;
-    else if (!job->team || (!whole && !job->band))
+    else if (!job->team || (!whole && !(job->band && job->weights)))
         status = mirl_fail(error, MIRL_ERROR_MEMORY, "the system has not enough memory");
     else if (!(whole ? restore_whole(job) : restore_tiles(job)))
         status = mirl_fail(error, MIRL_ERROR_CANCELLED, "cancelled");
     free(job->band);
+    free(job->weights);
     mirl_network_free(job->network);
     mirl_team_free(job->team);
     return status;
