@@ -5,10 +5,11 @@
 enum {
     BAND = 64,             /* columns */
     STRIP_FLOATS = 200000, /* of all channels of a strip: about a third of a second-level cache */
-    MOST_STRIP_PIXELS = 208,
+    MOST_STRIP_PIXELS = 256,
     LEAST_STRIP_PIXELS = 64,
-    UNITS = 4,             /* enough for the threads of a desktop to end together */
+    UNITS = 4,             /* and a multiple of them, for the threads of a desktop to end together */
     LEAST_CHUNK_ROWS = 16, /* each chunk computes two rows of its neighbours again */
+    CHUNK_ROWS = 96,       /* the least where there are enough units */
 };
 
 static size_t divide_up(size_t a, size_t b) {
@@ -32,6 +33,8 @@ mirl_walk mirl_walk_plan(size_t width, size_t height, int channels) {
     size_t chunks = divide_up(UNITS, walk.bands), most = height / LEAST_CHUNK_ROWS;
     if (chunks > most)
         chunks = most > 0 ? most : 1;
+    while (walk.bands * chunks % UNITS && height >= 2 * chunks * CHUNK_ROWS)
+        chunks *= 2;
     walk.chunk_rows = divide_up(height, chunks);
     walk.chunks = divide_up(height, walk.chunk_rows);
     return walk;
