@@ -36,18 +36,6 @@ struct trainer_data {
     int working;
 };
 
-/** Flips and quarter turns: bit 0 transposes, then bit 1 mirrors columns and bit 2 mirrors rows; 0 is none.
- */
-enum { TURNS = 8, TRANSPOSE = 1, MIRROR_COLUMNS = 2, MIRROR_ROWS = 4 };
-
-/** How a patch is made, apart from its images. */
-typedef struct patch_plan {
-    trainer_sample sample;
-    trainer_rectangle from;
-    int turn;
-    trainer_damage damage; ///< if it is no pair
-} patch_plan;
-
 trainer_data_options trainer_data_options_default(void) {
     return (trainer_data_options){
         .crop = 64,
@@ -60,28 +48,43 @@ trainer_data_options trainer_data_options_default(void) {
     };
 }
 
-static patch_plan plan_patch(const trainer_data *data, uint64_t step, int index,
-                             const trainer_sample *sample) {
+static trainer_patch plan_patch(const trainer_data *data, uint64_t step, int index,
+                                const trainer_sample *sample) {
     const trainer_data_options *options = &data->options;
     uint64_t place = (uint64_t)options->rank * (uint64_t)options->batch + (uint64_t)index;
     trainer_random random = trainer_random_stream(options->seed, step, place);
-    patch_plan plan = {.sample = *sample, .from = {0, 0, options->crop, options->crop}};
+    trainer_patch patch = {.input = sample->input,
+                           .target = sample->target,
+                           .pair = sample->pair,
+                           .from = {0, 0, options->crop, options->crop}};
     int width, height;
     trainer_cache_size(data->cache, sample->target, &width, &height);
-    plan.from.x = (int)trainer_random_below(&random, (uint64_t)(width - options->crop + 1));
-    plan.from.y = (int)trainer_random_below(&random, (uint64_t)(height - options->crop + 1));
-    plan.turn = 1 + (int)trainer_random_below(&random, TURNS - 1);
-    plan.damage = trainer_damage_draw(sample->task, &options->ranges, random);
-    plan.damage.sigma = sample->sigma;
-    return plan;
+    patch.from.x = (int)trainer_random_below(&random, (uint64_t)(width - options->crop + 1));
+    patch.from.y = (int)trainer_random_below(&random, (uint64_t)(height - options->crop + 1));
+    patch.turn = 1 + (int)trainer_random_below(&random, TRAINER_TURNS - 1);
+    patch.damage = trainer_damage_draw(sample->task, &options->ranges, random);
+    patch.damage.sigma = sample->sigma;
+    return patch;
+}
+
+mirl_status trainer_data_patches(trainer_data *data, uint64_t step, trainer_patch *patches,
+                                 mirl_error *error) {
+    size_t batch = (size_t)data->options.batch;
+    trainer_sample *samples = malloc(batch * sizeof *samples);
+    if (!samples)
+        return mirl_fail(error, MIRL_ERROR_MEMORY, "no memory for a batch of %zu patches", batch);
+    trainer_mixture_batch(data->mixture, step, samples);
+    for (size_t i = 0; i < batch; i++)
+        patches[i] = plan_patch(data, step, (int)i, &samples[i]);
+    free(samples);
+    return MIRL_OK;
 }
 
 static void turn_patch(const uint8_t *rgb, int side, int turn, uint8_t *turned) {
     for (int y = 0; y < side; y++) {
         for (int x = 0; x < side; x++) {
-            int u = turn & TRANSPOSE ? y : x, v = turn & TRANSPOSE ? x : y;
-            u = turn & MIRROR_COLUMNS ? side - 1 - u : u;
-            v = turn & MIRROR_ROWS ? side - 1 - v : v;
+            int u, v;
+            trainer_turn_from(turn, side, x, y, &u, &v);
             memcpy(turned + ((size_t)y * (size_t)side + (size_t)x) * 3,
                    rgb + ((size_t)v * (size_t)side + (size_t)u) * 3, 3);
         }
@@ -89,40 +92,40 @@ static void turn_patch(const uint8_t *rgb, int side, int turn, uint8_t *turned) 
 }
 
 /** Rain falls on the patch after it was turned, and so falls down; all else happens to the picture. */
-static mirl_status damage_patch(const patch_plan *plan, const trainer_picture *picture,
+static mirl_status damage_patch(const trainer_patch *patch, const trainer_picture *picture,
                                 const uint8_t *turned_clean, uint8_t *scratch, uint8_t *turned,
                                 mirl_error *error) {
-    int side = plan->from.width;
-    if (plan->damage.task == TRAINER_DERAIN) {
-        trainer_picture patch = {side, side, (uint8_t *)turned_clean};
-        return trainer_damage_apply(&plan->damage, &patch, (trainer_rectangle){0, 0, side, side}, turned,
+    int side = patch->from.width;
+    if (patch->damage.task == TRAINER_DERAIN) {
+        trainer_picture whole = {side, side, (uint8_t *)turned_clean};
+        return trainer_damage_apply(&patch->damage, &whole, (trainer_rectangle){0, 0, side, side}, turned,
                                     error);
     }
-    mirl_status status = trainer_damage_apply(&plan->damage, picture, plan->from, scratch, error);
+    mirl_status status = trainer_damage_apply(&patch->damage, picture, patch->from, scratch, error);
     if (status == MIRL_OK)
-        turn_patch(scratch, side, plan->turn, turned);
+        turn_patch(scratch, side, patch->turn, turned);
     return status;
 }
 
 /** scratch: 3 * crop * crop * 3 bytes. */
-static mirl_status make_patch(trainer_data *data, const patch_plan *plan, uint8_t *scratch, float *degraded,
-                              float *clean, mirl_error *error) {
-    size_t pixels = (size_t)plan->from.width * (size_t)plan->from.height;
+static mirl_status make_patch(trainer_data *data, const trainer_patch *patch, uint8_t *scratch,
+                              float *degraded, float *clean, mirl_error *error) {
+    size_t pixels = (size_t)patch->from.width * (size_t)patch->from.height;
     uint8_t *straight = scratch, *turned_clean = scratch + pixels * 3, *turned = scratch + pixels * 6;
     const trainer_picture *target, *input;
-    mirl_status status = trainer_cache_acquire(data->cache, plan->sample.target, &target, error);
+    mirl_status status = trainer_cache_acquire(data->cache, patch->target, &target, error);
     if (status != MIRL_OK)
         return status;
-    trainer_picture_cut(target, plan->from, straight);
-    turn_patch(straight, plan->from.width, plan->turn, turned_clean);
-    if (!plan->sample.pair) {
-        status = damage_patch(plan, target, turned_clean, straight, turned, error);
-    } else if ((status = trainer_cache_acquire(data->cache, plan->sample.input, &input, error)) == MIRL_OK) {
-        trainer_picture_cut(input, plan->from, straight);
-        turn_patch(straight, plan->from.width, plan->turn, turned);
-        trainer_cache_release(data->cache, plan->sample.input);
+    trainer_picture_cut(target, patch->from, straight);
+    turn_patch(straight, patch->from.width, patch->turn, turned_clean);
+    if (!patch->pair) {
+        status = damage_patch(patch, target, turned_clean, straight, turned, error);
+    } else if ((status = trainer_cache_acquire(data->cache, patch->input, &input, error)) == MIRL_OK) {
+        trainer_picture_cut(input, patch->from, straight);
+        turn_patch(straight, patch->from.width, patch->turn, turned);
+        trainer_cache_release(data->cache, patch->input);
     }
-    trainer_cache_release(data->cache, plan->sample.target);
+    trainer_cache_release(data->cache, patch->target);
     if (status == MIRL_OK) {
         trainer_picture_to_planes(turned_clean, pixels, clean);
         trainer_picture_to_planes(turned, pixels, degraded);
@@ -134,19 +137,18 @@ static mirl_status make_batch(trainer_data *data, uint64_t step, float *degraded
                               mirl_error *error) {
     size_t batch = (size_t)data->options.batch,
            pixels = (size_t)data->options.crop * (size_t)data->options.crop;
-    trainer_sample *samples = malloc(batch * sizeof *samples);
+    trainer_patch *patches = malloc(batch * sizeof *patches);
     uint8_t *scratch = malloc(9 * pixels);
     mirl_status status = MIRL_OK;
-    if (!samples || !scratch)
+    if (!patches || !scratch)
         status = mirl_fail(error, MIRL_ERROR_MEMORY, "no memory for a batch of %zu patches", batch);
     else
-        trainer_mixture_batch(data->mixture, step, samples);
-    for (size_t i = 0; status == MIRL_OK && i < batch; i++) {
-        patch_plan plan = plan_patch(data, step, (int)i, &samples[i]);
-        status = make_patch(data, &plan, scratch, degraded + i * 3 * pixels, clean + i * 3 * pixels, error);
-    }
+        status = trainer_data_patches(data, step, patches, error);
+    for (size_t i = 0; status == MIRL_OK && i < batch; i++)
+        status =
+            make_patch(data, &patches[i], scratch, degraded + i * 3 * pixels, clean + i * 3 * pixels, error);
     free(scratch);
-    free(samples);
+    free(patches);
     return status;
 }
 
@@ -172,6 +174,34 @@ static void *work(void *user) {
     }
     pthread_mutex_unlock(&data->lock);
     return NULL;
+}
+
+static mirl_status make_slots(trainer_data *data, mirl_error *error) {
+    size_t ahead = (size_t)data->options.ahead, side = (size_t)data->options.crop;
+    data->batch_floats = (size_t)data->options.batch * 3 * side * side;
+    data->slots = calloc(ahead, sizeof *data->slots);
+    for (size_t i = 0; data->slots && i < ahead; i++) {
+        data->slots[i].degraded = malloc(data->batch_floats * sizeof(float));
+        data->slots[i].clean = malloc(data->batch_floats * sizeof(float));
+        if (!data->slots[i].degraded || !data->slots[i].clean)
+            return mirl_fail(error, MIRL_ERROR_MEMORY, "no memory for %zu batches ahead", ahead);
+    }
+    return data->slots ? MIRL_OK : mirl_fail(error, MIRL_ERROR_MEMORY, "no memory for %zu batches", ahead);
+}
+
+static mirl_status start_workers(trainer_data *data, mirl_error *error) {
+    if (data->working > 0)
+        return MIRL_OK;
+    if (!data->workers)
+        data->workers = calloc((size_t)data->options.threads, sizeof *data->workers);
+    if (!data->workers)
+        return mirl_fail(error, MIRL_ERROR_MEMORY, "no memory for %d data threads", data->options.threads);
+    while (data->working < data->options.threads) {
+        if (pthread_create(&data->workers[data->working], NULL, work, data) != 0)
+            return mirl_fail(error, MIRL_ERROR_MEMORY, "no data thread could be started");
+        data->working++;
+    }
+    return MIRL_OK;
 }
 
 static mirl_status check_options(const trainer_data_options *options, mirl_error *error) {
@@ -202,31 +232,6 @@ static mirl_status check_options(const trainer_data_options *options, mirl_error
     return trainer_ranges_check(&options->ranges, error);
 }
 
-static mirl_status make_slots(trainer_data *data, mirl_error *error) {
-    size_t ahead = (size_t)data->options.ahead, side = (size_t)data->options.crop;
-    data->batch_floats = (size_t)data->options.batch * 3 * side * side;
-    data->slots = calloc(ahead, sizeof *data->slots);
-    for (size_t i = 0; data->slots && i < ahead; i++) {
-        data->slots[i].degraded = malloc(data->batch_floats * sizeof(float));
-        data->slots[i].clean = malloc(data->batch_floats * sizeof(float));
-        if (!data->slots[i].degraded || !data->slots[i].clean)
-            return mirl_fail(error, MIRL_ERROR_MEMORY, "no memory for %zu batches ahead", ahead);
-    }
-    return data->slots ? MIRL_OK : mirl_fail(error, MIRL_ERROR_MEMORY, "no memory for %zu batches", ahead);
-}
-
-static mirl_status start_workers(trainer_data *data, mirl_error *error) {
-    data->workers = calloc((size_t)data->options.threads, sizeof *data->workers);
-    if (!data->workers)
-        return mirl_fail(error, MIRL_ERROR_MEMORY, "no memory for %d data threads", data->options.threads);
-    while (data->working < data->options.threads) {
-        if (pthread_create(&data->workers[data->working], NULL, work, data) != 0)
-            return mirl_fail(error, MIRL_ERROR_MEMORY, "no data thread could be started");
-        data->working++;
-    }
-    return MIRL_OK;
-}
-
 trainer_data *trainer_data_open(const trainer_data_options *options, mirl_error *error) {
     if (check_options(options, error) != MIRL_OK)
         return NULL;
@@ -250,8 +255,6 @@ trainer_data *trainer_data_open(const trainer_data_options *options, mirl_error 
         status = trainer_mixture_check(data->mixture, data->cache, error);
     if (status == MIRL_OK)
         status = make_slots(data, error);
-    if (status == MIRL_OK)
-        status = start_workers(data, error);
     if (status == MIRL_OK)
         return data;
     trainer_data_close(data);
@@ -291,6 +294,8 @@ static void seek(trainer_data *data, uint64_t step) {
 
 mirl_status trainer_data_batch(trainer_data *data, uint64_t step, float *degraded, float *clean,
                                mirl_error *error) {
+    if (start_workers(data, error) != MIRL_OK)
+        return MIRL_ERROR_MEMORY;
     pthread_mutex_lock(&data->lock);
     if (step != data->first)
         seek(data, step);
@@ -322,22 +327,24 @@ void trainer_data_describe(trainer_data *data, uint64_t step, char *text, size_t
     if (size == 0)
         return;
     text[0] = '\0';
-    trainer_sample *samples = malloc((size_t)data->options.batch * sizeof *samples);
-    if (!samples)
-        return;
-    trainer_mixture_batch(data->mixture, step, samples);
+    trainer_patch *patches = malloc((size_t)data->options.batch * sizeof *patches);
+    bool planned = patches && trainer_data_patches(data, step, patches, NULL) == MIRL_OK;
     size_t used = 0;
-    for (int i = 0; i < data->options.batch && used < size; i++) {
-        patch_plan plan = plan_patch(data, step, i, &samples[i]);
+    for (int i = 0; planned && i < data->options.batch && used < size; i++) {
+        const trainer_patch *patch = &patches[i];
         char damage[160] = "pair";
-        if (!samples[i].pair)
-            trainer_damage_describe(&plan.damage, damage, sizeof damage);
+        if (!patch->pair)
+            trainer_damage_describe(&patch->damage, damage, sizeof damage);
         int length = snprintf(text + used, size - used, "%s: %s at %d,%d turn %d, %s\n",
-                              trainer_task_name(samples[i].task), below(data, samples[i].input), plan.from.x,
-                              plan.from.y, plan.turn, damage);
+                              trainer_task_name(patch->damage.task), below(data, patch->input), patch->from.x,
+                              patch->from.y, patch->turn, damage);
         used += (size_t)length;
     }
-    free(samples);
+    free(patches);
+}
+
+trainer_cache *trainer_data_images(trainer_data *data) {
+    return data->cache;
 }
 
 uint64_t trainer_data_steps_per_epoch(const trainer_data *data) {

@@ -16,7 +16,8 @@
 #ifndef MIRL_TRAINER_DATA_H
 #define MIRL_TRAINER_DATA_H
 
-#include "trainer/degrade.h"
+#include "trainer/patch.h"
+#include "trainer/picture_cache.h"
 
 typedef struct trainer_data_options {
     const char *folder;        ///< the one that holds train/
@@ -38,19 +39,28 @@ trainer_data_options trainer_data_options_default(void);
 
 typedef struct trainer_data trainer_data;
 
-/** Lists and checks all files (every one is decoded, or, beyond `memory`, its header is read) and starts to
- * make batches from step 0 on. NULL with MIRL_ERROR_ARGUMENT (an option), _FILE (no such folder, no images,
- * an image that cannot be read), _FORMAT (an image smaller than the crop, a pair of different sizes or
- * without its other half) or _MEMORY. Free with trainer_data_close(). */
+/** Lists and checks all files (every one is decoded, or, beyond `memory`, its header is read). NULL with
+ * MIRL_ERROR_ARGUMENT (an option), _FILE (no such folder, no images, an image that cannot be read), _FORMAT
+ * (an image smaller than the crop, a pair of different sizes or without its other half) or _MEMORY. Free with
+ * trainer_data_close(). */
 trainer_data *trainer_data_open(const trainer_data_options *options, mirl_error *error);
 void trainer_data_close(trainer_data *data);
 
 /** Writes batch number `step`: options.batch patches, [batch][3][crop][crop], values k/255 in 0..1. What it
  * holds depends on the files, the options (threads, ahead and memory excepted) and `step` only. Batches are
- * ready ahead of time as long as steps are asked for in rising order; any other step also works. To be
- * called from one thread at a time. MIRL_ERROR_FILE if an image can no longer be read. */
+ * ready ahead of time as long as steps are asked for in rising order, which begins with the first call; any
+ * other step also works. To be called from one thread at a time. MIRL_ERROR_FILE if an image can no longer be
+ * read; _MEMORY. */
 mirl_status trainer_data_batch(trainer_data *data, uint64_t step, float *degraded, float *clean,
                                mirl_error *error);
+
+/** What batch `step` is made of: options.batch patches, for whoever makes them (device/album.h). Thread-safe.
+ * MIRL_ERROR_MEMORY. */
+mirl_status trainer_data_patches(trainer_data *data, uint64_t step, trainer_patch *patches,
+                                 mirl_error *error);
+
+/** The images that patches name; they belong to the data. */
+trainer_cache *trainer_data_images(trainer_data *data);
 
 /** Writes what batch `step` is made of, a line a patch: the task, the files, the place and the damage; cut to
  * size bytes, zero-terminated. */

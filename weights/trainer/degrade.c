@@ -108,10 +108,8 @@ trainer_damage trainer_damage_draw(trainer_task task, const trainer_ranges *rang
 
 void trainer_degrade_noise(const uint8_t *clean, size_t samples, double sigma, trainer_random *random,
                            uint8_t *noisy) {
-    for (size_t i = 0; i < samples; i++) {
-        double value = clean[i] + sigma * trainer_random_normal(random);
-        noisy[i] = value <= 0 ? 0 : value >= 255 ? 255 : (uint8_t)value;
-    }
+    for (size_t i = 0; i < samples; i++)
+        noisy[i] = trainer_noisy_byte(clean[i], sigma * trainer_random_normal(random));
 }
 
 static void noise(const trainer_damage *damage, const trainer_picture *picture, trainer_rectangle rectangle,

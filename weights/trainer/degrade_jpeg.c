@@ -8,9 +8,8 @@
 #include <jpeglib.h>
 
 #include "error.h"
+#include "trainer/degrade_jpeg.h"
 #include "trainer/degrade_kinds.h"
-
-enum { GRID = 16 }; // pixels a side of a 4:2:0 block
 
 typedef struct failure {
     struct jpeg_error_mgr manager; // first: libjpeg hands out a pointer to it
@@ -84,39 +83,27 @@ static bool decode(const unsigned char *bytes, unsigned long size, uint8_t *rgb)
     return true;
 }
 
-/** Start and length of what is encoded for first..first+length-1 of a side of `whole` pixels, so that a grid
- * line lies `shift` pixels before `first` and the last block is whole, as far as the picture reaches. */
-static int widen(int first, int length, int whole, int shift, int *start) {
-    *start = first > shift ? first - shift : 0;
-    int end = *start + (first + length - *start + GRID - 1) / GRID * GRID;
-    return (end < whole ? end : whole) - *start;
-}
-
 mirl_status trainer_degrade_jpeg(const trainer_damage *damage, const trainer_picture *picture,
                                  trainer_rectangle rectangle, uint8_t *rgb, mirl_error *error) {
-    trainer_random random = damage->random;
-    int shift_x = (int)trainer_random_below(&random, GRID),
-        shift_y = (int)trainer_random_below(&random, GRID);
-    int x, y;
-    int width = widen(rectangle.x, rectangle.width, picture->width, shift_x, &x);
-    int height = widen(rectangle.y, rectangle.height, picture->height, shift_y, &y);
-    size_t row = (size_t)width * 3, out_row = (size_t)rectangle.width * 3;
-    uint8_t *region = malloc(row * (size_t)height);
+    trainer_rectangle all = trainer_jpeg_region(damage, picture, rectangle);
+    size_t row = (size_t)all.width * 3, out_row = (size_t)rectangle.width * 3;
+    uint8_t *region = malloc(row * (size_t)all.height);
     unsigned char *bytes = NULL;
     unsigned long size = 0;
     bool done = region != NULL;
     if (done)
-        trainer_picture_cut(picture, (trainer_rectangle){x, y, width, height}, region);
+        trainer_picture_cut(picture, all, region);
     done = done &&
-           encode(region, width, height, damage->jpeg_quality, damage->jpeg_full_chroma, &bytes, &size) &&
+           encode(region, all.width, all.height, damage->jpeg_quality, damage->jpeg_full_chroma, &bytes,
+                  &size) &&
            decode(bytes, size, region);
     for (int i = 0; done && i < rectangle.height; i++)
         memcpy(rgb + (size_t)i * out_row,
-               region + (size_t)(rectangle.y - y + i) * row + (size_t)(rectangle.x - x) * 3, out_row);
+               region + (size_t)(rectangle.y - all.y + i) * row + (size_t)(rectangle.x - all.x) * 3, out_row);
     free(bytes);
     free(region);
     if (!done)
-        return mirl_fail(error, MIRL_ERROR_MEMORY, "no memory to compress %dx%d pixels as JPEG", width,
-                         height);
+        return mirl_fail(error, MIRL_ERROR_MEMORY, "no memory to compress %dx%d pixels as JPEG", all.width,
+                         all.height);
     return MIRL_OK;
 }

@@ -1,61 +1,27 @@
 /* Rain: layers of bright streaks added to the picture. DEGRADATIONS.md has the formulas. */
-#include "trainer/degrade_kinds.h"
+#include "trainer/degrade_rain.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 #include "error.h"
+#include "trainer/degrade_kinds.h"
 
-/** Per layer towards the back: streaks shrink, fade and become more. */
-static const double layer_size = 0.7, layer_brightness = 0.8, layer_density = 1.4;
-
-typedef struct streak {
-    double x, y;        ///< its middle, in the rectangle's coordinates
-    double dx, dy;      ///< its direction, a unit vector
-    double half_length; ///< pixels
-    double sigma;       ///< of its profile, pixels
-    double brightness;  ///< of its middle
-} streak;
-
-/** Adds one streak: brightness * cos^2 along it, a Gaussian across. */
-static void add_streak(const streak *s, float *light, int width, int height) {
-    double reach = 3 * s->sigma;
-    double reach_x = fabs(s->dx) * s->half_length + reach, reach_y = fabs(s->dy) * s->half_length + reach;
+static void add_streak(const trainer_streak *s, float *light, int width, int height) {
+    double reach_x = fabs(s->dx) * s->half_length + s->reach,
+           reach_y = fabs(s->dy) * s->half_length + s->reach;
     int x0 = (int)fmax(0, ceil(s->x - reach_x)), x1 = (int)fmin(width - 1, floor(s->x + reach_x));
     int y0 = (int)fmax(0, ceil(s->y - reach_y)), y1 = (int)fmin(height - 1, floor(s->y + reach_y));
-    for (int y = y0; y <= y1; y++) {
-        for (int x = x0; x <= x1; x++) {
-            double along = (x - s->x) * s->dx + (y - s->y) * s->dy;
-            double across = (y - s->y) * s->dx - (x - s->x) * s->dy;
-            if (fabs(along) >= s->half_length || fabs(across) >= reach)
-                continue;
-            double fade = cos(M_PI / 2 * along / s->half_length);
-            double profile = exp(-across * across / (2 * s->sigma * s->sigma));
-            light[(size_t)y * (size_t)width + (size_t)x] += (float)(s->brightness * fade * fade * profile);
-        }
-    }
+    for (int y = y0; y <= y1; y++)
+        for (int x = x0; x <= x1; x++)
+            light[(size_t)y * (size_t)width + (size_t)x] += trainer_rain_light(s, x, y);
 }
 
 static void add_layer(const trainer_damage *damage, int layer, trainer_random *random, float *light,
                       int width, int height) {
-    double size = pow(layer_size, layer);
-    double margin = damage->rain_length * size; // the longest streak's half length is 0.7 of it
-    double field_width = width + 2 * margin, field_height = height + 2 * margin;
-    double expected = damage->rain_density * pow(layer_density, layer) * field_width * field_height / 1e4;
-    long count = (long)(expected + trainer_random_uniform(random, 0, 1));
+    long count = trainer_rain_count(damage, layer, width, height, random);
     for (long i = 0; i < count; i++) {
-        double angle = (damage->rain_angle + 2 * trainer_random_normal(random)) * M_PI / 180;
-        double full_width = damage->rain_width * size * trainer_random_uniform(random, 0.7, 1.3);
-        streak s = {
-            .x = trainer_random_uniform(random, -margin, width + margin),
-            .y = trainer_random_uniform(random, -margin, height + margin),
-            .dx = sin(angle),
-            .dy = cos(angle),
-            .half_length = damage->rain_length * size * trainer_random_uniform(random, 0.3, 0.7),
-            .sigma = fmax(full_width / 2.3548, 0.35), // from the full width at half the height
-            .brightness = damage->rain_brightness * pow(layer_brightness, layer) *
-                          trainer_random_uniform(random, 0.5, 1),
-        };
+        trainer_streak s = trainer_rain_next(damage, layer, width, height, random);
         add_streak(&s, light, width, height);
     }
 }

@@ -133,6 +133,10 @@ mirl_status trainer_cache_check(trainer_cache *cache, int threads, int min_side,
     return work.status == MIRL_OK ? MIRL_OK : mirl_fail(error, work.status, "%s", work.error.message);
 }
 
+uint32_t trainer_cache_count(const trainer_cache *cache) {
+    return cache->count;
+}
+
 const char *trainer_cache_path(const trainer_cache *cache, uint32_t index) {
     return cache->entries[index].path;
 }

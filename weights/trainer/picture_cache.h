@@ -18,6 +18,9 @@ mirl_status trainer_cache_add(trainer_cache *cache, const char *path, uint32_t *
  * MIRL_ERROR_FORMAT also for an image of a side under min_side. */
 mirl_status trainer_cache_check(trainer_cache *cache, int threads, int min_side, mirl_error *error);
 
+/** How many files there are. */
+uint32_t trainer_cache_count(const trainer_cache *cache);
+
 /** Path and size, known after trainer_cache_check(). */
 const char *trainer_cache_path(const trainer_cache *cache, uint32_t index);
 void trainer_cache_size(const trainer_cache *cache, uint32_t index, int *width, int *height);
