@@ -602,6 +602,14 @@ static void count_down(const trainer_progress *progress, void *user) {
     s->stop = s->left-- == 0;
 }
 
+static char last_said[400]; ///< of who makes the batches
+
+static void hear(const char *sentence, void *user) {
+    (void)user;
+    if (strstr(sentence, "makes the batches"))
+        snprintf(last_said, sizeof last_said, "%s", sentence);
+}
+
 static trainer_ending run_in(const char *name, const trainer_ops *ops, int stop_after) {
     char path[512];
     mirl_error error;
@@ -621,7 +629,8 @@ static trainer_ending run_in(const char *name, const trainer_ops *ops, int stop_
         fail_msg("%s", error.message);
     snprintf(path, sizeof path, "%s/%s", folder, name);
     mkdir(path, 0777);
-    trainer_run_options options = {.recipe = &recipe, .folder = path, .ops = ops, .resume = true};
+    trainer_run_options options = {
+        .recipe = &recipe, .folder = path, .ops = ops, .resume = true, .say = hear};
     if (stop_after >= 0) {
         options.progress = count_down;
         options.stop = &s.stop;
@@ -662,13 +671,29 @@ static void check_runs(const char *name, const char *file, double bound) {
     free(values);
 }
 
+/* The device, but for what follows: its batches are counted, and there may be no room for images. */
+static trainer_ops counted;
+static trainer_memory filled;
+static int batches_made;
+enum { IMAGES = 3, WIDTH = 40, HEIGHT = 32, IMAGE_BYTES = IMAGES * WIDTH * HEIGHT * 3, STEPS = 16 };
+
+static void count_batch(const trainer_patch *patches, int count, int crop, const trainer_picture *pictures,
+                        void *room, float *degraded, float *clean, double *difference) {
+    batches_made++;
+    device->patches(patches, count, crop, pictures, room, degraded, clean, difference);
+}
+
+static void *all_but_images(size_t bytes) {
+    return bytes == IMAGE_BYTES ? NULL : memory->allocate(bytes);
+}
+
 /* Rounds, pruning and rewinding on the device end where the processor's do, wherever each part was trained.
  */
 static void runs_change_devices(void **state) {
     (void)state;
     folder = scene_folder();
     snprintf(data_folder, sizeof data_folder, "%s/data", folder);
-    scene_write_clean(folder, 3, 40, 32);
+    scene_write_clean(folder, IMAGES, WIDTH, HEIGHT);
     assert_int_equal(run_in("processor", plain, -1), TRAINER_COMPLETE);
     assert_int_equal(run_in("device", device, -1), TRAINER_COMPLETE);
     check_runs("device", "round-0", 1e-3);
@@ -679,6 +704,24 @@ static void runs_change_devices(void **state) {
     assert_int_equal(run_in("back", device, 10), TRAINER_STOPPED);
     assert_int_equal(run_in("back", plain, -1), TRAINER_COMPLETE);
     check_runs("back", "tiny", 1e-3);
+
+    counted = *device;
+    counted.patches = count_batch;
+    last_said[0] = '\0';
+    assert_int_equal(run_in("counted", &counted, -1), TRAINER_COMPLETE);
+    check_runs("counted", "tiny", 1e-3);
+    assert_string_equal(last_said, "");
+    // CUDA queues the first batch, records the second and replays that.
+    int made = strncmp(device->name, "twin", 4) == 0 ? STEPS : 2;
+    assert_int_equal(batches_made, made);
+    filled = *memory;
+    filled.allocate = all_but_images;
+    counted.memory = &filled;
+    assert_int_equal(run_in("filled", &counted, -1), TRAINER_COMPLETE);
+    check_runs("filled", "tiny", 1e-3);
+    assert_int_equal(batches_made, made);
+    assert_string_equal(last_said, "the 3 training images (0 MiB) do not fit into the device's memory: the "
+                                   "processor makes the batches");
     scene_remove(folder);
 }
 

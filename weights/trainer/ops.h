@@ -13,6 +13,7 @@
 #include "conv.h"
 #include "memory.h"
 #include "network/graph.h"
+#include "patch.h"
 #include "planes.h"
 
 /** What a device's matrix products round their factors to; BF16: what it keeps of activations and their
@@ -127,6 +128,13 @@ typedef struct trainer_ops {
      * `count` values; mask NULL: all alive. */
     void (*adamw)(const trainer_adamw_factors *step, size_t count, real *value, const real *gradient,
                   real *moment1, real *moment2, const uint8_t *mask);
+
+    /* Of a device only (device/album.h): `count` patches of crop x crop pixels of these pictures, into
+     * degraded, clean [count][3][crop][crop]; *difference += sum |degraded - clean|. room: patches_room()
+     * bytes. */
+    size_t (*patches_room)(int count, int crop);
+    void (*patches)(const trainer_patch *patches, int count, int crop, const trainer_picture *pictures,
+                    void *room, float *degraded, float *clean, double *difference);
 } trainer_ops;
 
 /** The fastest table that this processor can run, or the one of that name ("amx", "avx512", "avx2",

@@ -161,19 +161,29 @@ static void count_step(run *run, double loss, double identity, double seconds) {
     run->pace = run->pace > 0 ? 0.95 * run->pace + 0.05 * seconds : seconds;
 }
 
+/* This process's share of the loss and of that of the batch left as it is. */
+static mirl_status compute_gradients(run *run, double *loss, double *identity, mirl_error *error) {
+    uint64_t step = run->state.total_step;
+    if (trainer_team_has_images(run->team))
+        return trainer_team_gradients_at(run->team, step, run->ranks, loss, identity, error);
+    mirl_status status = trainer_data_batch(run->data, step, run->degraded, run->clean, error);
+    if (status)
+        return status;
+    *loss = trainer_team_gradients(run->team, run->state.values, run->degraded, run->clean, run->ranks);
+    *identity = batch_identity(run);
+    return MIRL_OK;
+}
+
 static mirl_status train_step(run *run, mirl_error *error) {
     trainer_state *state = &run->state;
     const trainer_recipe *recipe = run->recipe;
     double shared[SHARED] = {0};
     trainer_adamw adamw = {current_rate(run), recipe->beta1,        recipe->beta2,
                            recipe->epsilon,   recipe->weight_decay, state->step + 1};
-    mirl_status status = trainer_data_batch(run->data, state->total_step, run->degraded, run->clean, error);
+    mirl_status status = compute_gradients(run, &shared[SHARED_LOSS], &shared[SHARED_IDENTITY], error);
 
     if (status)
         return status;
-    shared[SHARED_LOSS] =
-        trainer_team_gradients(run->team, state->values, run->degraded, run->clean, run->ranks);
-    shared[SHARED_IDENTITY] = batch_identity(run);
     shared[SHARED_STOP] = run->options->stop && *run->options->stop;
     shared[SHARED_ELAPSED] = run->rank == 0 ? seconds_now() - run->last_step : 0;
     run->last_step = seconds_now();
@@ -430,6 +440,15 @@ static mirl_status start_state(run *run, mirl_error *error) {
     return MIRL_OK;
 }
 
+/* Where the network runs on a device, that makes the batches, if it has room for the images. */
+static mirl_status place_images(run *run, mirl_error *error) {
+    mirl_status status = trainer_team_images(run->team, run->data, error);
+    if (status != MIRL_ERROR_MEMORY)
+        return status;
+    say(run, "%s: the processor makes the batches", error->message);
+    return MIRL_OK;
+}
+
 static mirl_status open_run(run *run, mirl_error *error) {
     const trainer_recipe *recipe = run->recipe;
     trainer_data_options data = recipe->data;
@@ -452,7 +471,9 @@ static mirl_status open_run(run *run, mirl_error *error) {
     run->recipe_text = trainer_recipe_print(recipe, true);
     if (!run->degraded || !run->clean || !run->recipe_text)
         return mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory for a batch");
-    status = start_state(run, error);
+    status = place_images(run, error);
+    if (!status)
+        status = start_state(run, error);
     if (status)
         return status;
     push_state(run);

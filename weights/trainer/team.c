@@ -138,6 +138,19 @@ double trainer_team_gradients(trainer_team *team, const float *values, const flo
     return loss;
 }
 
+mirl_status trainer_team_images(trainer_team *team, trainer_data *data, mirl_error *error) {
+    return team->resident ? trainer_resident_images(team->resident, data, error) : MIRL_OK;
+}
+
+bool trainer_team_has_images(const trainer_team *team) {
+    return team->resident && trainer_resident_has_images(team->resident);
+}
+
+mirl_status trainer_team_gradients_at(trainer_team *team, uint64_t step, int ranks, double *loss,
+                                      double *identity, mirl_error *error) {
+    return trainer_resident_gradients_at(team->resident, step, ranks, loss, identity, error);
+}
+
 /* Leaves the sum over the threads in the first's gradients. */
 static void sum_threads(trainer_team *team, size_t first, size_t count) {
     for (int t = 1; t < team->threads; t++)

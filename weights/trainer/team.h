@@ -8,6 +8,7 @@
 #ifndef MIRL_TRAINER_TEAM_H
 #define MIRL_TRAINER_TEAM_H
 
+#include "data.h"
 #include "network.h"
 
 typedef struct trainer_team trainer_team;
@@ -34,6 +35,16 @@ mirl_status trainer_team_pull(trainer_team *team, float *values, float *moment1,
  * batch before, but for the first. */
 double trainer_team_gradients(trainer_team *team, const float *values, const float *degraded,
                               const float *clean, int ranks);
+
+/** On a device: copies the data's images there, so that it makes its batches itself. Otherwise, and if they
+ * do not fit (MIRL_ERROR_MEMORY), the batches are to be given. Other errors: an image cannot be read. */
+mirl_status trainer_team_images(trainer_team *team, trainer_data *data, mirl_error *error);
+bool trainer_team_has_images(const trainer_team *team);
+
+/** The same as trainer_team_gradients() for batch `step` of the images that the team has. *identity receives
+ * what the loss would be if the network changed nothing, of the same batch. MIRL_ERROR_MEMORY. */
+mirl_status trainer_team_gradients_at(trainer_team *team, uint64_t step, int ranks, double *loss,
+                                      double *identity, mirl_error *error);
 
 /** Sums the gradients over threads and processes, steps, and takes over the values. */
 void trainer_team_step(trainer_team *team, const trainer_adamw *adamw, float *values, float *moment1,

@@ -89,5 +89,6 @@ static void clear_values(real *values, size_t count) {
 #include "trainer/device/convolution.h"
 #include "trainer/device/attention.h"
 #include "trainer/device/prompt.h"
+#include "trainer/device/patches.h"
 #include "trainer/device/table.h"
 // clang-format on

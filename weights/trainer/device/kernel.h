@@ -7,6 +7,7 @@
  *     BARRIER;                               between phases in which lanes read what others wrote
  *     SHARED(type, name, count);             of the block
  *     PRIVATE(type, name); OWN(name)         a lane's own, from one phase to another
+ *     TABLE(type, name, count) = {...};      constants of all kernels
  *     LAUNCH(name, blocks, arguments...);
  *
  * The twin is built a second time with lanes and blocks in reverse order: a result that depends on the order
@@ -15,6 +16,9 @@
 #ifndef MIRL_TRAINER_DEVICE_KERNEL_H
 #define MIRL_TRAINER_DEVICE_KERNEL_H
 
+#include "trainer/degrade_haze.h"
+#include "trainer/degrade_jpeg.h"
+#include "trainer/degrade_rain.h"
 #include "trainer/ops.h"
 
 enum { LANES = 256, SPLITS = 64 }; ///< lanes of a block; partial sums of one value at most
@@ -42,6 +46,7 @@ enum { LANES = 256, SPLITS = 64 }; ///< lanes of a block; partial sums of one va
 #define PRIVATE_ARRAY(type, name, count) type name[count]
 #define OWN(name) name
 #define UNROLLED _Pragma("unroll")
+#define TABLE(type, name, count) static __constant__ const type name[count]
 
 #else
 
@@ -67,6 +72,7 @@ enum { LANES = 256, SPLITS = 64 }; ///< lanes of a block; partial sums of one va
 #define PRIVATE_ARRAY(type, name, count) type name[LANES][count]
 #define OWN(name) name[lane]
 #define UNROLLED
+#define TABLE(type, name, count) static const type name[count]
 
 #endif
 

@@ -5,6 +5,7 @@
 #ifndef MIRL_TRAINER_DEVICE_RESIDENT_H
 #define MIRL_TRAINER_DEVICE_RESIDENT_H
 
+#include "trainer/data.h"
 #include "trainer/network.h"
 
 typedef struct trainer_resident trainer_resident;
@@ -29,6 +30,16 @@ mirl_status trainer_resident_pull(trainer_resident *resident, float *values, flo
  * has failed. */
 double trainer_resident_gradients(trainer_resident *resident, const float *degraded, const float *clean,
                                   int ranks);
+
+/** Copies the data's images there, so that batches can be made there. MIRL_ERROR_MEMORY if they do not fit,
+ * or what reading an image gives. */
+mirl_status trainer_resident_images(trainer_resident *resident, trainer_data *data, mirl_error *error);
+bool trainer_resident_has_images(const trainer_resident *resident);
+
+/** The same as trainer_resident_gradients() for batch `step` of the data, which is made there. *identity
+ * receives what the loss would be if the network changed nothing, of the same batch. MIRL_ERROR_MEMORY. */
+mirl_status trainer_resident_gradients_at(trainer_resident *resident, uint64_t step, int ranks, double *loss,
+                                          double *identity, mirl_error *error);
 
 /** Queues a step along the gradients, summed over all processes. */
 void trainer_resident_step(trainer_resident *resident, const trainer_adamw *adamw);

@@ -57,4 +57,6 @@ const trainer_ops DEVICE_TABLE = {
     .prompt_backward = device_prompt_backward,
     .loss = device_loss,
     .adamw = device_adamw,
+    .patches_room = device_patches_room,
+    .patches = device_patches,
 };
