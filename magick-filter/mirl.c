@@ -1,6 +1,6 @@
-/* The ImageMagick filter module behind `-process 'mirl weights=denoise strength=0.8'`: restores every image
- * of the sequence in place. ImageMagick loads the module for each use of -process and unloads it again, so it
- * is linked to stay in memory and keeps the last model it used. */
+/* The ImageMagick filter module behind `-process 'mirl weights=all-in-one strength=0.8'`: restores every
+ * image of the sequence in place. ImageMagick loads the module for each use of -process and unloads it again,
+ * so it is linked to stay in memory and keeps the last model it used. */
 #include "pixels.h"
 
 #include <stdlib.h>
