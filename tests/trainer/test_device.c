@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "golden.h"
+#include "network/model.h"
 #include "scenes.h"
 #include "trainer/device/device.h"
 #include "trainer/device/restorer.h"
@@ -725,13 +726,13 @@ static void runs_change_devices(void **state) {
     scene_remove(folder);
 }
 
-/* Whole images through the device, against the program's own way, in sizes that change. */
+/* Whole images through the device, against the program's own way in full float32, in sizes that change. */
 static void images_are_restored(void **state) {
     (void)state;
     static const int shapes[][2] = {{32, 48}, {32, 48}, {56, 16}};
-    const char *path = MIRL_SOURCE_DIR "/weights/denoise.safetensors";
+    const char *path = MIRL_SOURCE_DIR "/weights/all-in-one.safetensors";
     mirl_error error;
-    mirl_model *model = mirl_model_open(path, &error);
+    mirl_model *model = mirl_model_open_for(mirl_kernels_find("portable"), path, &error);
     trainer_restorer *restorer = trainer_restorer_open(path, device, &error);
     mirl_options options = mirl_options_default();
     if (!model || !restorer)
