@@ -283,8 +283,18 @@ INLINE void store_part(float *p, vec v, size_t count) {
 
 enum { DEPTHWISE_VECTORS = MIRL_LANES == 16 ? 4 : 2 };
 
+/* The vector n floats behind `at`, where `now` and `next` are. Sixteen lanes are a cache line, and loads that
+ * lie across two cost more than shifting. */
+#if MIRL_LANES == 16
+#define BEHIND(at, n, now, next)                                                                             \
+    __builtin_shufflevector(now, next, n, n + 1, n + 2, n + 3, n + 4, n + 5, n + 6, n + 7, n + 8, n + 9,     \
+                            n + 10, n + 11, n + 12, n + 13, n + 14, n + 15)
+#else
+#define BEHIND(at, n, now, next) load((at) + (n))
+#endif
+
 /* Walks down the rows `vectors` vectors at a time, which hide each other's latency: each vector of the input
- * is loaded once, at three offsets, for three output rows. */
+ * is loaded once, and seen at three offsets, for three output rows. */
 INLINE void depthwise_columns(const int vectors, const vec *weight, float *sums, float *next, const float *in,
                               size_t in_row, float *out, size_t out_row, int rows, size_t width) {
     vec first[DEPTHWISE_VECTORS], second[DEPTHWISE_VECTORS]; /* of output rows y and y + 1 */
@@ -294,15 +304,25 @@ INLINE void depthwise_columns(const int vectors, const vec *weight, float *sums,
         second[v] = load(next + v * MIRL_LANES);
     }
 #define ADD_ROW(sum, i) ((sum) + weight[i] * a + weight[i + 1] * b + weight[i + 2] * c)
-    for (int y = 0; y < rows; y++, in += in_row, out += out_row)
+    for (int y = 0; y < rows; y++, in += in_row, out += out_row) {
+        vec ahead = load(in);
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) {
             const float *source = in + v * MIRL_LANES;
-            vec a = load(source), b = load(source + 1), c = load(source + 2);
+            vec a = ahead, b, c;
+            if (vectors > 1) {
+                ahead = load(source + MIRL_LANES);
+                b = BEHIND(source, 1, a, ahead);
+                c = BEHIND(source, 2, a, ahead);
+            } else { /* little more than the row can be read */
+                b = load(source + 1);
+                c = load(source + 2);
+            }
             store_part(out + v * MIRL_LANES, ADD_ROW(first[v], 6), width - v * MIRL_LANES);
             first[v] = ADD_ROW(second[v], 3);
             second[v] = weight[0] * a + weight[1] * b + weight[2] * c;
         }
+    }
 #undef ADD_ROW
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; v++) {
