@@ -42,7 +42,7 @@ static struct attention describe(const mirl_model *model, const mirl_block *bloc
     a.maps = mirl_arena_take(shared, maps);
     a.folded_map = mirl_arena_take(shared, maps);
     a.packed = mirl_arena_take(shared, (size_t)block->heads * mirl_packed(size, size));
-    double projection = model->matrices[block->attn_project_out].cost;
+    double projection = model->convolutions[block->attn_project_out].cost;
     a.folded = block->heads == 1 && (double)c * c <= (double)c * size + projection;
     return a;
 }
@@ -85,6 +85,22 @@ static void add_products(const struct attention *a, const struct strip_scratch *
     }
 }
 
+/* q and k of a strip to the scratch, v to the map. */
+static void convolve_part(const struct attention *a, struct strip_scratch *s, int part, size_t y,
+                          mirl_ahead *ahead) {
+    const size_t qk = 2 * (size_t)a->block->channels, rows = (size_t)s->window.convolution->part[part].rows;
+    const mirl_region *region = &s->window.region;
+
+    mirl_window_part(&s->window, part);
+    for (size_t i = 0, c = s->window.first; i < rows; i++, c++) {
+        if (c < qk)
+            mirl_window_depthwise(&s->window, i, s->qk + c * s->pitch, region->columns);
+        else
+            mirl_window_depthwise(&s->window, i, mirl_map_row(a->y, (int)(c - qk), y) + region->x, a->y->row);
+        mirl_ahead_step(ahead);
+    }
+}
+
 static void look_at_unit(void *context, size_t unit, int thread) {
     const struct attention *a = context;
     const size_t c = (size_t)a->block->channels;
@@ -96,14 +112,10 @@ static void look_at_unit(void *context, size_t unit, int thread) {
     for (size_t done = 0, rows; done < region.rows; done += rows) {
         size_t y = region.y + done;
         rows = region.rows - done < a->walk.strip_rows ? region.rows - done : a->walk.strip_rows;
-        mirl_ahead ahead = mirl_map_ahead(a->y, region.x, y, region.columns, rows, 2 * c);
+        mirl_ahead ahead = mirl_map_ahead(a->y, region.x, y, region.columns, rows, 3 * c);
         mirl_window_advance(&s.window, y, rows);
-        for (size_t i = 0; i < 2 * c; i++) {
-            mirl_window_depthwise(&s.window, i, s.qk + i * s.pitch, region.columns);
-            mirl_ahead_step(&ahead);
-        }
-        for (size_t i = 0; i < c; i++)
-            mirl_window_depthwise(&s.window, 2 * c + i, mirl_map_row(a->y, (int)i, y) + region.x, a->y->row);
+        for (int part = 0; part < s.window.convolution->parts; part++)
+            convolve_part(a, &s, part, y, &ahead);
         add_products(a, &s, rows * region.columns, a->sums + unit * a->sums_count, done == 0);
     }
 }
@@ -155,7 +167,7 @@ static void make_map(void *context, size_t head, int thread) {
         memset(row + size, 0, (a->map_pitch - (size_t)size) * sizeof *row);
     }
     if (a->folded) {
-        mirl_matrix_product(model->kernels, &model->matrices[a->block->attn_project_out], a->maps,
+        mirl_matrix_product(model->kernels, model->convolutions[a->block->attn_project_out].part, a->maps,
                             a->map_pitch, a->folded_map, a->map_pitch, (size_t)c, NULL, 0);
         model->kernels->pack(a->folded_map, a->map_pitch, c, c, a->packed);
     } else
@@ -188,7 +200,7 @@ static void project_unit(void *context, size_t unit, int thread) {
                                       y + first * a->y->pitch, a->y->pitch, mixed + first * pitch, pitch,
                                       pixels, NULL, 0);
     }
-    mirl_matrix_product(model->kernels, &model->matrices[a->block->attn_project_out], mixed, pitch, y,
+    mirl_matrix_product(model->kernels, model->convolutions[a->block->attn_project_out].part, mixed, pitch, y,
                         a->y->pitch, pixels, x, a->x->pitch);
 }
 
@@ -197,8 +209,8 @@ bool mirl_attention(const mirl_run *run, const mirl_block *block, const mirl_map
     mirl_arena shared = {run->shared, 0};
     struct attention a = describe(model, block, x, &shared);
     double c = block->channels, pixels = (double)x->width * (double)x->height;
-    double look = model->matrices[block->qkv].cost + 3 * c * 18 + c * a.size;
-    double project = model->matrices[block->attn_project_out].cost + c * a.size;
+    double look = model->convolutions[block->qkv].cost + 3 * c * 18 + c * a.size;
+    double project = model->convolutions[block->attn_project_out].cost + c * a.size;
 
     a.run = run;
     a.y = y;

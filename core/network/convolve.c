@@ -27,8 +27,8 @@ static void convolve1_unit(void *context, size_t unit, int thread) {
 }
 
 bool mirl_convolve1(const mirl_run *run, int layer, const mirl_map *in, const mirl_map *out) {
-    struct convolve1 conv = {run, &run->model->matrices[layer], in, out};
-    double cost = conv.matrix->cost * (double)in->width * (double)in->height;
+    struct convolve1 conv = {run, run->model->convolutions[layer].part, in, out};
+    double cost = run->model->convolutions[layer].cost * (double)in->width * (double)in->height;
     return mirl_team_run(run->team, mirl_map_pieces(in), run->share * cost, convolve1_unit, &conv);
 }
 
@@ -117,14 +117,15 @@ static mirl_walk even_walk(const mirl_map *in, int columns) {
 
 bool mirl_convolve3(const mirl_run *run, int layer, mirl_rearrange rearrange, const mirl_map *in,
                     const mirl_map *out) {
-    const mirl_matrix *matrix = &run->model->matrices[layer];
+    const mirl_matrix *matrix = run->model->convolutions[layer].part;
     struct convolve3 conv = {run, matrix, rearrange, in, out, even_walk(in, matrix->columns)};
-    double cost = (matrix->cost + 9 * matrix->columns) * (double)in->width * (double)in->height;
+    double cost =
+        (run->model->convolutions[layer].cost + 9 * matrix->columns) * (double)in->width * (double)in->height;
     return mirl_team_run(run->team, mirl_walk_units(&conv.walk), run->share * cost, convolve3_unit, &conv);
 }
 
 mirl_needs mirl_convolve3_needs(const mirl_model *model, int layer, const mirl_map *in) {
-    const mirl_matrix *matrix = &model->matrices[layer];
+    const mirl_matrix *matrix = model->convolutions[layer].part;
     mirl_walk walk = even_walk(in, matrix->columns);
     size_t pitch = mirl_pitch(mirl_walk_strip_pixels(&walk));
     return (mirl_needs){pitch * (size_t)(matrix->columns + matrix->rows), 0};

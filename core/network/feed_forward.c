@@ -1,4 +1,5 @@
-/* The gated feed-forward half of a block, strip by strip: its hidden channels never reach memory. */
+/* The gated feed-forward half of a block, strip by strip and a group of hidden channels at a time, which
+ * never reach memory. */
 #include "network/stages.h"
 
 /* The product runs along rows of the map that are this long, and spares copies; shorter ones are joined. */
@@ -15,7 +16,12 @@ struct scratch {
     mirl_window window;
     float *gate, *value, *out;
     size_t pitch;
+    mirl_ahead ahead; /* where the strip's result goes */
 };
+
+static const mirl_convolution *project_out(const mirl_run *run, const mirl_block *block) {
+    return &run->model->convolutions[block->ffn_project_out];
+}
 
 static struct scratch scratch(const struct feed_forward *f, const mirl_run *run, mirl_arena *arena) {
     const mirl_block *block = f->block;
@@ -24,48 +30,55 @@ static struct scratch scratch(const struct feed_forward *f, const mirl_run *run,
                                      block->project_in, block->dwconv),
         .pitch = mirl_pitch(mirl_walk_strip_pixels(&f->walk)),
     };
-    s.gate = mirl_arena_take(arena, s.pitch * (size_t)block->hidden);
+    s.gate = mirl_arena_take(arena, s.pitch * (size_t)project_out(run, block)->part[0].columns);
     s.value = mirl_arena_take(arena, s.pitch);
     s.out = mirl_arena_take(arena, s.pitch * (size_t)block->channels);
     return s;
 }
 
-/* Both depthwise halves and the gate of one strip. */
-static void gate_strip(const struct feed_forward *f, struct scratch *s, size_t y, size_t rows) {
+/* Both depthwise halves and the gate of one group of a strip. */
+static void gate_group(const struct feed_forward *f, struct scratch *s, int group, size_t rows) {
     const mirl_kernels *kernels = f->run->model->kernels;
-    const size_t columns = s->window.region.columns, hidden = (size_t)f->block->hidden;
-    mirl_ahead ahead = mirl_map_ahead(f->x, s->window.region.x, y, columns, rows, hidden);
+    const size_t columns = s->window.region.columns;
+    const size_t count = (size_t)project_out(f->run, f->block)->part[group].columns;
 
-    for (size_t i = 0; i < hidden; i++) {
+    mirl_window_part(&s->window, group);
+    for (size_t i = 0; i < count; i++) {
         float *out = s->gate + i * s->pitch;
         mirl_window_depthwise(&s->window, i, out, columns);
-        mirl_window_depthwise(&s->window, hidden + i, s->value, columns);
+        mirl_window_depthwise(&s->window, count + i, s->value, columns);
         kernels->gate(out, s->value, rows * columns);
-        mirl_ahead_step(&ahead);
+        mirl_ahead_step(&s->ahead);
     }
 }
 
-/* x = y + project_out(gate) for one strip. */
-static void project_strip(const struct feed_forward *f, const struct scratch *s, size_t y, size_t rows) {
+/* x = y + project_out(gate) for one group of a strip; groups after the first are added to x. */
+static void project_group(const struct feed_forward *f, const struct scratch *s, int group, size_t y,
+                          size_t rows) {
     const mirl_kernels *kernels = f->run->model->kernels;
-    const mirl_matrix *matrix = &f->run->model->matrices[f->block->ffn_project_out];
+    const mirl_convolution *out = project_out(f->run, f->block);
+    const mirl_matrix *matrix = &out->part[group];
+    const mirl_map *add = group ? f->x : f->y;
     const size_t x = s->window.region.x, columns = s->window.region.columns;
 
     if (columns >= DIRECT_COLUMNS) {
         for (size_t r = 0; r < rows; r++)
             mirl_matrix_product(kernels, matrix, s->gate + r * columns, s->pitch,
                                 mirl_map_row(f->x, 0, y + r) + x, f->x->pitch, columns,
-                                mirl_map_row(f->y, 0, y + r) + x, f->y->pitch);
+                                mirl_map_row(add, 0, y + r) + x, add->pitch);
         return;
     }
-    mirl_map_gather(f->y, (ptrdiff_t)x, (ptrdiff_t)y, columns, rows, s->out, s->pitch);
+    if (group == 0)
+        mirl_map_gather(f->y, (ptrdiff_t)x, (ptrdiff_t)y, columns, rows, s->out, s->pitch);
     mirl_matrix_product(kernels, matrix, s->gate, s->pitch, s->out, s->pitch, rows * columns, s->out,
                         s->pitch);
-    mirl_map_scatter(f->x, x, y, columns, rows, s->out, s->pitch);
+    if (group + 1 == out->parts)
+        mirl_map_scatter(f->x, x, y, columns, rows, s->out, s->pitch);
 }
 
 static void feed_unit(void *context, size_t unit, int thread) {
     const struct feed_forward *f = context;
+    const mirl_convolution *out = project_out(f->run, f->block);
     mirl_arena arena = mirl_run_scratch(f->run, thread);
     struct scratch s = scratch(f, f->run, &arena);
     mirl_region region = mirl_walk_region(&f->walk, unit);
@@ -75,8 +88,11 @@ static void feed_unit(void *context, size_t unit, int thread) {
         size_t y = region.y + done;
         rows = region.rows - done < f->walk.strip_rows ? region.rows - done : f->walk.strip_rows;
         mirl_window_advance(&s.window, y, rows);
-        gate_strip(f, &s, y, rows);
-        project_strip(f, &s, y, rows);
+        s.ahead = mirl_map_ahead(f->x, region.x, y, region.columns, rows, (size_t)out->columns);
+        for (int group = 0; group < out->parts; group++) {
+            gate_group(f, &s, group, rows);
+            project_group(f, &s, group, y, rows);
+        }
     }
 }
 
@@ -89,11 +105,10 @@ static struct feed_forward describe(const mirl_block *block, const mirl_map *y) 
 }
 
 bool mirl_feed_forward(const mirl_run *run, const mirl_block *block, const mirl_map *y, const mirl_map *x) {
-    const mirl_matrix *matrices = run->model->matrices;
     struct feed_forward f = describe(block, y);
     double pixels = (double)x->width * (double)x->height;
-    double cost =
-        matrices[block->project_in].cost + matrices[block->ffn_project_out].cost + 2 * block->hidden * 30.0;
+    double cost = run->model->convolutions[block->project_in].cost + project_out(run, block)->cost +
+                  2 * block->hidden * 30.0;
 
     f.run = run;
     f.x = x;

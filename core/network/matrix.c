@@ -6,113 +6,233 @@
 #include "error.h"
 
 enum {
-    /* Columns in a block: with the 128 pixels that the widest product takes at a time they fill most of a
-     * first-level cache. A last block may be half as large again, so that none is small. */
+    /* Columns in a block of a sparse matrix: with the 128 pixels that the widest product takes at a time they
+     * fill most of a first-level cache. A last block may be half as large again, so that none is small. */
     BLOCK_COLUMNS = 128,
 };
 
-static bool pack_dense(mirl_matrix *matrix, const mirl_kernels *kernels, const mirl_weights *weights,
-                       int layer) {
-    size_t count = (size_t)matrix->rows * (size_t)matrix->columns;
-    size_t packed = mirl_packed(matrix->rows, matrix->columns);
-    float *values = malloc(count * sizeof *values);
-    matrix->dense = aligned_alloc(MIRL_ALIGN, packed * sizeof *matrix->dense);
-    if (values && matrix->dense) {
-        mirl_weights_values(weights, layer, values);
-        kernels->pack(values, (size_t)matrix->columns, matrix->rows, matrix->columns, matrix->dense);
-    }
-    free(values);
-    return values && matrix->dense;
+/* ---- Cutting ----------------------------------------------------------------------------------------- */
+
+static int least(int a, int b) {
+    return a < b ? a : b;
 }
 
-/* Moves rows that stand in one piece each, as files have them, into blocks of columns. */
-static bool cut_into_blocks(mirl_sparse *sparse) {
-    const size_t rows = (size_t)sparse->rows, blocks = (size_t)sparse->blocks;
-    const size_t alive = sparse->start[rows];
-    const unsigned width = (unsigned)((sparse->columns + sparse->blocks - 1) / sparse->blocks);
-    uint32_t *start = calloc(blocks * rows + 1, sizeof *start);
-    uint32_t *next = malloc(blocks * rows * sizeof *next);
-    uint16_t *column = malloc((alive + 1) * sizeof *column);
-    float *value = malloc((alive + 1) * sizeof *value);
-    bool fine = start && next && column && value;
+int mirl_cut_row(mirl_cut cut, int rows, int at) {
+    if (cut.along != MIRL_CUT_PAIRED_ROWS)
+        return at;
+    const int half = rows / 2, first = at / (2 * cut.step) * cut.step, place = at - 2 * first;
+    const int count = least(cut.step, half - first);
+    return first + (place < count ? place : half + place - count);
+}
 
-    if (fine) {
-        for (size_t r = 0; r < rows; r++)
-            for (uint32_t k = sparse->start[r]; k < sparse->start[r + 1]; k++)
-                start[sparse->column[k] / width * rows + r + 1]++;
-        for (size_t i = 0; i < blocks * rows; i++)
-            start[i + 1] += start[i];
-        memcpy(next, start, blocks * rows * sizeof *next);
-        for (size_t r = 0; r < rows; r++)
-            for (uint32_t k = sparse->start[r]; k < sparse->start[r + 1]; k++) {
-                uint32_t to = next[sparse->column[k] / width * rows + r]++;
-                column[to] = sparse->column[k];
-                value[to] = sparse->value[k];
-            }
+static int parts_of(const mirl_convolution *whole) {
+    switch (whole->cut.along) {
+    case MIRL_CUT_PAIRED_ROWS:
+        return mirl_cut_parts(whole->rows / 2, whole->cut.step);
+    case MIRL_CUT_COLUMNS:
+        return mirl_cut_parts(whole->columns, whole->cut.step);
+    default:
+        return mirl_cut_parts(whole->rows, whole->cut.step);
     }
-    free(next);
-    if (!fine) {
-        free(start);
-        free(column);
-        free(value);
-        return false;
-    }
+}
+
+/* ---- Values ------------------------------------------------------------------------------------------ */
+
+static bool allocate(mirl_sparse *sparse, int rows, int columns, int blocks, size_t alive) {
+    *sparse = (mirl_sparse){
+        .rows = rows,
+        .columns = columns,
+        .blocks = blocks,
+        .start = calloc((size_t)blocks * (size_t)rows + 1, sizeof *sparse->start),
+        .column = malloc((alive + 1) * sizeof *sparse->column),
+        .value = malloc((alive + 1) * sizeof *sparse->value),
+    };
+    return sparse->start && sparse->column && sparse->value;
+}
+
+static void release(mirl_sparse *sparse) {
     free(sparse->start);
     free(sparse->column);
     free(sparse->value);
-    sparse->start = start;
-    sparse->column = column;
-    sparse->value = value;
+    *sparse = (mirl_sparse){0};
+}
+
+/* A layer's rows in the order of a cut. */
+static bool read_rows(mirl_sparse *values, const mirl_weights *weights, int layer, mirl_cut cut) {
+    const mirl_layer *shape = &mirl_weights_graph(weights)->layers[layer];
+    if (!allocate(values, shape->rows, shape->columns, 1, mirl_weights_alive(weights, layer)))
+        return false;
+    for (int r = 0; r < shape->rows; r++) {
+        const uint32_t k = values->start[r];
+        const int row = mirl_cut_row(cut, shape->rows, r);
+        values->start[r + 1] =
+            k + (uint32_t)mirl_weights_row(weights, layer, row, values->column + k, values->value + k);
+    }
     return true;
 }
 
-static bool pack_sparse(mirl_matrix *matrix, const mirl_weights *weights, int layer) {
-    mirl_sparse *sparse = &matrix->sparse;
-    size_t alive = mirl_weights_alive(weights, layer);
-    int blocks = (matrix->columns + BLOCK_COLUMNS / 2 - 1) / BLOCK_COLUMNS;
-
-    sparse->rows = matrix->rows;
-    sparse->columns = matrix->columns;
-    sparse->start = malloc(((size_t)matrix->rows + 1) * sizeof *sparse->start);
-    sparse->column = malloc((alive + 1) * sizeof *sparse->column);
-    sparse->value = malloc((alive + 1) * sizeof *sparse->value);
-    if (!sparse->start || !sparse->column || !sparse->value)
-        return false;
-    uint32_t k = 0;
-    for (int r = 0; r < matrix->rows; r++) {
-        sparse->start[r] = k;
-        k += (uint32_t)mirl_weights_row(weights, layer, r, sparse->column + k, sparse->value + k);
-    }
-    sparse->start[matrix->rows] = k;
-    sparse->blocks = blocks > 1 ? blocks : 1;
-    return sparse->blocks == 1 || cut_into_blocks(sparse);
+static size_t alive_in(const mirl_sparse *values) {
+    return values->start[values->rows] - values->start[0];
 }
 
-mirl_status mirl_matrix_pack_as(mirl_matrix *matrix, const mirl_kernels *kernels, const mirl_weights *weights,
-                                int layer, bool dense, mirl_error *error) {
+/* The same values, with their columns cut into blocks of `width`; `apart`: each block counts its columns
+ * from 0. */
+static bool take_blocks(mirl_sparse *taken, const mirl_sparse *values, int width, bool apart) {
+    const int blocks = mirl_cut_parts(values->columns, width), rows = values->rows;
+    uint32_t *next = malloc((size_t)rows * sizeof *next), to = 0;
+
+    if (!allocate(taken, rows, values->columns, blocks, alive_in(values)) || !next) {
+        free(next);
+        return false;
+    }
+    memcpy(next, values->start, (size_t)rows * sizeof *next);
+    for (int b = 0, edge = width; b < blocks; b++, edge += width)
+        for (int r = 0; r < rows; r++) {
+            uint32_t k = next[r];
+            for (; k < values->start[r + 1] && values->column[k] < edge; k++, to++) {
+                taken->column[to] = (uint16_t)(values->column[k] - (apart ? edge - width : 0));
+                taken->value[to] = values->value[k];
+            }
+            next[r] = k;
+            taken->start[b * rows + r + 1] = to;
+        }
+    free(next);
+    return true;
+}
+
+/* ---- Packing ----------------------------------------------------------------------------------------- */
+
+static bool dense_is_faster(const mirl_kernels *kernels, size_t alive, size_t count) {
+    return kernels->sparse_cost * (double)alive > (double)count;
+}
+
+bool mirl_convolution_is_dense(const mirl_kernels *kernels, const mirl_weights *weights, int layer) {
+    return dense_is_faster(kernels, mirl_weights_alive(weights, layer),
+                           mirl_weights_graph(weights)->layers[layer].count);
+}
+
+static float *pack_dense(const mirl_kernels *kernels, const float *dense, int rows, int columns) {
+    float *packed = aligned_alloc(MIRL_ALIGN, mirl_packed(rows, columns) * sizeof *packed);
+    if (packed)
+        kernels->pack(dense, (size_t)columns, rows, columns, packed);
+    return packed;
+}
+
+static float *pack_scattered(const mirl_kernels *kernels, const mirl_sparse *values) {
+    const size_t columns = (size_t)values->columns;
+    float *dense = calloc((size_t)values->rows * columns, sizeof *dense), *packed = NULL;
+
+    if (dense) {
+        for (int r = 0; r < values->rows; r++)
+            for (uint32_t k = values->start[r]; k < values->start[r + 1]; k++)
+                dense[(size_t)r * columns + values->column[k]] = values->value[k];
+        packed = pack_dense(kernels, dense, values->rows, values->columns);
+    }
+    free(dense);
+    return packed;
+}
+
+/* Packs the next part. Where nothing has to be moved, it is a view of `values`. */
+static bool pack_part(mirl_convolution *convolution, const mirl_kernels *kernels, const mirl_sparse *values) {
+    const size_t count = (size_t)values->rows * (size_t)values->columns;
+    const int blocks = (values->columns + BLOCK_COLUMNS / 2 - 1) / BLOCK_COLUMNS;
+    mirl_matrix *matrix = &convolution->part[convolution->parts++];
+
+    *matrix = (mirl_matrix){.rows = values->rows, .columns = values->columns};
+    if (dense_is_faster(kernels, alive_in(values), count)) {
+        convolution->cost += (double)count;
+        matrix->dense = pack_scattered(kernels, values);
+        return matrix->dense;
+    }
+    convolution->cost += kernels->sparse_cost * (double)alive_in(values);
+    if (blocks > 1)
+        return take_blocks(&matrix->sparse, values, mirl_cut_parts(values->columns, blocks), false);
+    matrix->sparse = *values;
+    return true;
+}
+
+/* Puts the values into the order of the parts. */
+static bool separate_columns(mirl_convolution *convolution) {
+    mirl_sparse taken;
+    const bool fine = take_blocks(&taken, &convolution->values, convolution->cut.step, true);
+
+    release(&convolution->values);
+    convolution->values = taken;
+    return fine;
+}
+
+/* Part `number` as a view of the values. */
+static mirl_sparse view(const mirl_convolution *convolution, int number) {
+    const mirl_cut cut = convolution->cut;
+    mirl_sparse part = convolution->values;
+
+    part.blocks = 1;
+    if (cut.along == MIRL_CUT_COLUMNS) {
+        part.columns = least(cut.step, part.columns - number * cut.step);
+        part.start += number * part.rows;
+    } else {
+        const int step = (cut.along == MIRL_CUT_PAIRED_ROWS ? 2 : 1) * cut.step;
+        part.rows = least(step, part.rows - number * step);
+        part.start += number * step;
+    }
+    return part;
+}
+
+static bool pack_parts(mirl_convolution *convolution, int parts, const mirl_kernels *kernels,
+                       const mirl_weights *weights, int layer) {
+    bool fine = read_rows(&convolution->values, weights, layer, convolution->cut), viewed = false;
+
+    if (fine && parts > 1 && convolution->cut.along == MIRL_CUT_COLUMNS)
+        fine = separate_columns(convolution);
+    for (int i = 0; fine && i < parts; i++) {
+        const mirl_sparse part = view(convolution, i);
+        fine = pack_part(convolution, kernels, &part);
+        viewed |= convolution->part[i].sparse.column == part.column;
+    }
+    if (!viewed)
+        release(&convolution->values);
+    return fine;
+}
+
+/* A dense matrix in one piece does not go through lists of its values. */
+static bool pack_whole(mirl_convolution *convolution, const mirl_kernels *kernels,
+                       const mirl_weights *weights, int layer) {
+    const size_t count = (size_t)convolution->rows * (size_t)convolution->columns;
+    mirl_matrix *matrix = &convolution->part[convolution->parts++];
+    float *values = malloc(count * sizeof *values);
+
+    *matrix = (mirl_matrix){.rows = convolution->rows, .columns = convolution->columns};
+    convolution->cost = (double)count;
+    if (values) {
+        mirl_weights_values(weights, layer, values);
+        matrix->dense = pack_dense(kernels, values, matrix->rows, matrix->columns);
+    }
+    free(values);
+    return matrix->dense;
+}
+
+mirl_status mirl_convolution_pack(mirl_convolution *convolution, const mirl_kernels *kernels,
+                                  const mirl_weights *weights, int layer, mirl_cut cut, mirl_error *error) {
     const mirl_layer *shape = &mirl_weights_graph(weights)->layers[layer];
 
-    mirl_matrix_free(matrix);
-    matrix->rows = shape->rows;
-    matrix->columns = shape->columns;
-    matrix->cost =
-        dense ? (double)shape->count : kernels->sparse_cost * (double)mirl_weights_alive(weights, layer);
-    if (dense ? pack_dense(matrix, kernels, weights, layer) : pack_sparse(matrix, weights, layer))
+    *convolution = (mirl_convolution){.cut = cut, .rows = shape->rows, .columns = shape->columns};
+    const int parts = parts_of(convolution);
+    convolution->part = calloc((size_t)parts, sizeof *convolution->part);
+    if (convolution->part && (parts == 1 && mirl_convolution_is_dense(kernels, weights, layer)
+                                  ? pack_whole(convolution, kernels, weights, layer)
+                                  : pack_parts(convolution, parts, kernels, weights, layer)))
         return MIRL_OK;
     return mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory for the weights of %s", shape->name);
 }
 
-mirl_status mirl_matrix_pack(mirl_matrix *matrix, const mirl_kernels *kernels, const mirl_weights *weights,
-                             int layer, mirl_error *error) {
-    double count = (double)mirl_weights_graph(weights)->layers[layer].count;
-    bool dense = kernels->sparse_cost * (double)mirl_weights_alive(weights, layer) > count;
-    return mirl_matrix_pack_as(matrix, kernels, weights, layer, dense, error);
-}
-
-void mirl_matrix_free(mirl_matrix *matrix) {
-    free(matrix->dense);
-    free(matrix->sparse.start);
-    free(matrix->sparse.column);
-    free(matrix->sparse.value);
-    *matrix = (mirl_matrix){0};
+void mirl_convolution_free(mirl_convolution *convolution) {
+    for (int i = 0; i < convolution->parts; i++) {
+        mirl_matrix *matrix = &convolution->part[i];
+        free(matrix->dense);
+        if (matrix->sparse.column != convolution->values.column)
+            release(&matrix->sparse);
+    }
+    release(&convolution->values);
+    free(convolution->part);
+    *convolution = (mirl_convolution){0};
 }

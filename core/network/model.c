@@ -1,21 +1,77 @@
 #include "network/model.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "error.h"
 
-static bool is_matrix(const mirl_layer *layer) {
-    return layer->kind == MIRL_CONV1 || layer->kind == MIRL_CONV3;
+enum {
+    GROUP = 128, /* hidden channels that a feed-forward takes at a time, about */
+    TILE = 32,   /* of which the matrix unit takes all at once */
+};
+
+/* Equal groups of at most half as many again. */
+static int group_of(int hidden) {
+    const int groups = (hidden + GROUP / 2 - 1) / GROUP;
+    const int group = groups > 1 ? (hidden + groups - 1) / groups : hidden;
+    return groups > 1 ? (group + TILE - 1) / TILE * TILE : group;
+}
+
+/* Dense products run best in one piece: they lay out their input anew each time. */
+static bool is_dense(const mirl_model *model, int layer) {
+    return mirl_convolution_is_dense(model->kernels, model->weights, layer);
+}
+
+/* q, k and v are parts, and groups of the feed-forward's hidden channels. */
+static mirl_cut cut_in_block(const mirl_model *model, const mirl_block *block, int layer) {
+    const bool dense = layer == block->qkv
+                           ? is_dense(model, block->qkv)
+                           : is_dense(model, block->project_in) || is_dense(model, block->ffn_project_out);
+    const int group = dense ? block->hidden : group_of(block->hidden);
+
+    if (layer == block->qkv)
+        return (mirl_cut){MIRL_CUT_ROWS, dense ? 3 * block->channels : block->channels};
+    if (layer == block->ffn_project_out)
+        return (mirl_cut){MIRL_CUT_COLUMNS, group};
+    return (mirl_cut){MIRL_CUT_PAIRED_ROWS, group};
+}
+
+static mirl_cut cut_of(const mirl_model *model, int layer) {
+    for (int i = 0; i < model->graph->block_count; i++) {
+        const mirl_block *block = &model->graph->blocks[i];
+        if (layer == block->qkv || layer == block->project_in || layer == block->dwconv ||
+            layer == block->ffn_project_out)
+            return cut_in_block(model, block, layer);
+    }
+    return (mirl_cut){MIRL_CUT_ROWS, model->graph->layers[layer].rows};
+}
+
+/* Decodes a layer, its rows in the order of a cut. */
+static bool read_values(mirl_model *model, int index, mirl_cut cut) {
+    const mirl_layer *layer = &model->graph->layers[index];
+    const size_t row = layer->count / (size_t)layer->rows;
+    float *published = malloc(layer->count * sizeof *published);
+    float *values = model->values[index] = malloc(layer->count * sizeof *values);
+
+    if (published && values) {
+        mirl_weights_values(model->weights, index, published);
+        for (int r = 0; r < layer->rows; r++)
+            memcpy(values + (size_t)r * row, published + (size_t)mirl_cut_row(cut, layer->rows, r) * row,
+                   row * sizeof *values);
+    }
+    free(published);
+    return published && values;
 }
 
 static mirl_status pack_layer(mirl_model *model, int index, mirl_error *error) {
     const mirl_layer *layer = &model->graph->layers[index];
-    if (is_matrix(layer))
-        return mirl_matrix_pack(&model->matrices[index], model->kernels, model->weights, index, error);
-    model->values[index] = malloc(layer->count * sizeof(float));
-    if (!model->values[index])
+    const mirl_cut cut = cut_of(model, index);
+
+    if (layer->kind == MIRL_CONV1 || layer->kind == MIRL_CONV3)
+        return mirl_convolution_pack(&model->convolutions[index], model->kernels, model->weights, index, cut,
+                                     error);
+    if (!read_values(model, index, cut))
         return mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory for the values of %s", layer->name);
-    mirl_weights_values(model->weights, index, model->values[index]);
     return MIRL_OK;
 }
 
@@ -30,9 +86,9 @@ mirl_model *mirl_model_open_for(const mirl_kernels *kernels, const char *path, m
     if (!model->weights)
         goto failed;
     model->graph = mirl_weights_graph(model->weights);
-    model->matrices = calloc((size_t)model->graph->layer_count, sizeof *model->matrices);
+    model->convolutions = calloc((size_t)model->graph->layer_count, sizeof *model->convolutions);
     model->values = calloc((size_t)model->graph->layer_count, sizeof *model->values);
-    if (!model->matrices || !model->values) {
+    if (!model->convolutions || !model->values) {
         mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory to open %s", path);
         goto failed;
     }
@@ -55,12 +111,12 @@ void mirl_model_close(mirl_model *model) {
     if (!model)
         return;
     for (int i = 0; model->graph && i < model->graph->layer_count; i++) {
-        if (model->matrices)
-            mirl_matrix_free(&model->matrices[i]);
+        if (model->convolutions)
+            mirl_convolution_free(&model->convolutions[i]);
         if (model->values)
             free(model->values[i]);
     }
-    free(model->matrices);
+    free(model->convolutions);
     free(model->values);
     mirl_weights_close(model->weights);
     free(model);

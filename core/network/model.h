@@ -6,11 +6,13 @@
 #include "network/matrix.h"
 
 struct mirl_model {
-    mirl_weights *weights;       ///< without their values
-    const mirl_graph *graph;     ///< the weights'
-    const mirl_kernels *kernels; ///< that the matrices are packed for
-    mirl_matrix *matrices;       ///< [layer_count], filled for convolutions other than depthwise
-    float **values;              ///< [layer_count], filled for all other layers: decoded, published order
+    mirl_weights *weights;          ///< without their values
+    const mirl_graph *graph;        ///< the weights'
+    const mirl_kernels *kernels;    ///< that the matrices are packed for
+    mirl_convolution *convolutions; ///< [layer_count], filled for all but the depthwise ones
+    float *
+        *values; ///< [layer_count], filled for all other layers: decoded, in published order but for the rows
+                 ///< of a feed-forward's depthwise convolution, which are in the order of project_in's parts
 };
 
 /** mirl_model_open() for these kernels rather than the fastest. */

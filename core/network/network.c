@@ -257,7 +257,7 @@ static double whole_cost(const mirl_model *model) {
         const mirl_layer *layer = &graph->layers[i];
         double scale = (double)layer->scale * layer->scale;
         if (layer->kind == MIRL_CONV1 || layer->kind == MIRL_CONV3)
-            cost += model->matrices[i].cost / scale;
+            cost += model->convolutions[i].cost / scale;
         if (layer->kind == MIRL_CONV3)
             cost += 9.0 * layer->columns / scale;
         if (layer->kind == MIRL_DEPTHWISE)

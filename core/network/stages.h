@@ -76,19 +76,22 @@ static inline size_t mirl_walk_strip_pixels(const mirl_walk *walk) {
     return walk->strip_rows * walk->band_columns;
 }
 
-/** norm, a 1x1 convolution to `matrix->rows` channels and their 3x3 depthwise convolution: what both halves
- * of a block begin with. Rows stream through: each is computed once for a region, whatever the strips. */
+/** norm, a 1x1 convolution and a 3x3 depthwise one of its channels: what both halves of a block begin with.
+ * Rows stream through: each is computed once for a region, whatever the strips. Channels come part by part of
+ * the 1x1 convolution. */
 typedef struct mirl_window {
     const mirl_kernels *kernels;
     const mirl_map *map; ///< input
     const float *norm_weight, *norm_bias;
-    const mirl_matrix *matrix;
+    const mirl_convolution *convolution;
     const float *depthwise; ///< [channels][9]
     mirl_region region;
     size_t row;            ///< floats in a row that is convolved: region.columns + 2
+    ptrdiff_t y;           ///< image row that the present strip begins with
     size_t rows;           ///< of the present strip
+    size_t first;          ///< channel of the present part
     mirl_ahead ahead;      ///< the next strip's input
-    float *input, *hidden; ///< strips after norm and after the 1x1 convolution
+    float *input, *hidden; ///< strips after norm and, of the present part, after the 1x1 convolution
     float *sums;           ///< that the depthwise convolution carries, for each channel
     size_t pitch;          ///< input's and hidden's, channel to channel
     size_t sums_pitch;
@@ -96,18 +99,21 @@ typedef struct mirl_window {
 
 /** Takes the window's memory from the arena. */
 mirl_window mirl_window_create(mirl_arena *arena, const mirl_run *run, const mirl_walk *walk,
-                               const mirl_map *map, int norm_weight, int norm_bias, int matrix,
+                               const mirl_map *map, int norm_weight, int norm_bias, int convolution,
                                int depthwise);
 
 /** Goes to the top of a region: takes in the row above it and its first row. `spare`: room for a
  * row of the region. */
 void mirl_window_begin(mirl_window *window, const mirl_region *region, float *spare);
 
-/** Computes what the strip of image rows y..y+rows-1 needs beside what has come in. */
+/** Takes in what the strip of image rows y..y+rows-1 needs beside what has come in. */
 void mirl_window_advance(mirl_window *window, size_t y, size_t rows);
 
-/** The result of the strip for one channel to out, whose rows are out_row floats apart. Called once for every
- * channel in turn, it fetches the next strip's input meanwhile. */
+/** Goes to a part of the strip: every part in turn. */
+void mirl_window_part(mirl_window *window, int part);
+
+/** The result of the strip for one channel of the part to out, whose rows are out_row floats apart. Called
+ * once for every channel, it fetches the next strip's input meanwhile. */
 void mirl_window_depthwise(mirl_window *window, size_t channel, float *out, size_t out_row);
 
 /* ---- Stages ------------------------------------------------------------------------------------------ */

@@ -51,7 +51,7 @@ mirl_region mirl_walk_region(const mirl_walk *walk, size_t unit) {
 }
 
 mirl_window mirl_window_create(mirl_arena *arena, const mirl_run *run, const mirl_walk *walk,
-                               const mirl_map *map, int norm_weight, int norm_bias, int matrix,
+                               const mirl_map *map, int norm_weight, int norm_bias, int convolution,
                                int depthwise) {
     const mirl_model *model = run->model;
     mirl_window window = {
@@ -59,30 +59,30 @@ mirl_window mirl_window_create(mirl_arena *arena, const mirl_run *run, const mir
         .map = map,
         .norm_weight = model->values[norm_weight],
         .norm_bias = model->values[norm_bias],
-        .matrix = &model->matrices[matrix],
+        .convolution = &model->convolutions[convolution],
         .depthwise = model->values[depthwise],
         .pitch = mirl_pitch(walk->strip_rows * (walk->band_columns + 2) + MIRL_PAD),
         .sums_pitch = 2 * mirl_padded(walk->band_columns),
     };
-    size_t channels = (size_t)window.matrix->rows;
     window.input = mirl_arena_take(arena, window.pitch * (size_t)map->channels);
-    window.hidden = mirl_arena_take(arena, window.pitch * channels);
-    window.sums = mirl_arena_take(arena, window.sums_pitch * channels);
+    window.hidden = mirl_arena_take(arena, window.pitch * (size_t)window.convolution->part[0].rows);
+    window.sums = mirl_arena_take(arena, window.sums_pitch * (size_t)window.convolution->rows);
     return window;
 }
 
 /* The convolution that follows pads with zeros, which norm's bias has hidden. */
-static void clear_outside(const mirl_window *window, ptrdiff_t y, size_t rows) {
+static void clear_outside(const mirl_window *window, int channels) {
     const size_t row = window->row;
     bool first = window->region.x == 0,
          last = window->region.x + window->region.columns == window->map->width;
 
-    for (size_t r = 0; r < rows; r++) {
-        bool outside = y + (ptrdiff_t)r < 0 || y + (ptrdiff_t)r >= (ptrdiff_t)window->map->height;
+    for (size_t r = 0; r < window->rows; r++) {
+        ptrdiff_t y = window->y + (ptrdiff_t)r;
+        bool outside = y < 0 || y >= (ptrdiff_t)window->map->height;
         if (!outside && !first && !last)
             continue;
         float *target = window->hidden + r * row;
-        for (int c = 0; c < window->matrix->rows; c++, target += window->pitch) {
+        for (int c = 0; c < channels; c++, target += window->pitch) {
             if (outside)
                 memset(target, 0, row * sizeof *target);
             if (first)
@@ -93,18 +93,16 @@ static void clear_outside(const mirl_window *window, ptrdiff_t y, size_t rows) {
     }
 }
 
-/* Computes rows y..y+rows-1, of which some may lie outside the image. Reads a column to either side of the
+/* Takes in rows y..y+rows-1, of which some may lie outside the image. Reads a column to either side of the
  * image too, where other memory of the network is: what comes of it is cleared. */
-static void fill(mirl_window *window, ptrdiff_t y, size_t rows) {
+static void take_in(mirl_window *window, ptrdiff_t y, size_t rows) {
     const mirl_map *map = window->map;
     for (size_t r = 0; r < rows; r++)
         if (y + (ptrdiff_t)r >= 0 && y + (ptrdiff_t)r < (ptrdiff_t)map->height)
             window->kernels->norm(mirl_map_row(map, 0, (size_t)(y + (ptrdiff_t)r)) + window->region.x - 1,
                                   map->pitch, window->norm_weight, window->norm_bias, map->channels,
                                   window->input + r * window->row, window->pitch, window->row);
-    mirl_matrix_product(window->kernels, window->matrix, window->input, window->pitch, window->hidden,
-                        window->pitch, rows * window->row, NULL, 0);
-    clear_outside(window, y, rows);
+    window->y = y;
     window->rows = rows;
 
     const mirl_region *region = &window->region;
@@ -112,25 +110,39 @@ static void fill(mirl_window *window, ptrdiff_t y, size_t rows) {
     end = end < map->height ? end : map->height;
     size_t left = next < end ? end - next : 0;
     window->ahead = mirl_map_ahead(map, region->x, next, region->columns, left < rows ? left : rows,
-                                   (size_t)window->matrix->rows);
+                                   (size_t)window->convolution->rows);
 }
 
 void mirl_window_begin(mirl_window *window, const mirl_region *region, float *spare) {
     window->region = *region;
     window->row = region->columns + 2;
-    memset(window->sums, 0, window->sums_pitch * (size_t)window->matrix->rows * sizeof *window->sums);
-    fill(window, (ptrdiff_t)region->y - 1, 2);
-    for (size_t c = 0; c < (size_t)window->matrix->rows; c++)
-        mirl_window_depthwise(window, c, spare, region->columns);
+    memset(window->sums, 0, window->sums_pitch * (size_t)window->convolution->rows * sizeof *window->sums);
+    take_in(window, (ptrdiff_t)region->y - 1, 2);
+    for (int part = 0; part < window->convolution->parts; part++) {
+        mirl_window_part(window, part);
+        for (size_t c = 0; c < (size_t)window->convolution->part[part].rows; c++)
+            mirl_window_depthwise(window, c, spare, region->columns);
+    }
 }
 
 void mirl_window_advance(mirl_window *window, size_t y, size_t rows) {
-    fill(window, (ptrdiff_t)y + 1, rows);
+    take_in(window, (ptrdiff_t)y + 1, rows);
+}
+
+void mirl_window_part(mirl_window *window, int part) {
+    const mirl_matrix *matrix = &window->convolution->part[part];
+
+    mirl_matrix_product(window->kernels, matrix, window->input, window->pitch, window->hidden, window->pitch,
+                        window->rows * window->row, NULL, 0);
+    clear_outside(window, matrix->rows);
+    window->first = (size_t)part * (size_t)window->convolution->part[0].rows;
 }
 
 void mirl_window_depthwise(mirl_window *window, size_t channel, float *out, size_t out_row) {
+    const size_t c = window->first + channel;
+
     mirl_ahead_step(&window->ahead);
-    window->kernels->depthwise(window->depthwise + 9 * channel, window->sums + channel * window->sums_pitch,
+    window->kernels->depthwise(window->depthwise + 9 * c, window->sums + c * window->sums_pitch,
                                window->hidden + channel * window->pitch, window->row, out, out_row,
                                (int)window->rows, window->region.columns);
 }
