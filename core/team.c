@@ -33,15 +33,17 @@ struct mirl_team {
     void *context;
     size_t count;
     double share;
-    atomic_size_t next, completed;
+    atomic_size_t completed;
     atomic_bool cancelled;
 
-    int size, workers;
-    struct worker {
+    int size;
+    struct member {
         mirl_team *team;
-        int thread;
+        int thread; /* 0: the caller's */
         pthread_t id;
-    } worker[];
+        atomic_size_t next; /* unit of its own run */
+        size_t end;
+    } member[];
 };
 
 int mirl_team_threads(int threads) {
@@ -57,16 +59,22 @@ static void report(mirl_team *team) {
         atomic_store(&team->cancelled, true);
 }
 
-static void take_units(mirl_team *team, int thread) {
+/* Units of one member's run, for as long as there are any. */
+static void take_units_of(mirl_team *team, struct member *member, int thread) {
     while (!atomic_load(&team->cancelled)) {
-        size_t unit = atomic_fetch_add(&team->next, 1);
-        if (unit >= team->count)
+        size_t unit = atomic_fetch_add(&member->next, 1);
+        if (unit >= member->end)
             return;
         team->work(team->context, unit, thread);
         atomic_fetch_add(&team->completed, 1);
         if (thread == 0)
             report(team);
     }
+}
+
+static void take_units(mirl_team *team, int thread) {
+    for (int i = 0; i < team->size; i++)
+        take_units_of(team, &team->member[(thread + i) % team->size], thread);
 }
 
 /* Sleeping and waking takes tens of microseconds, and jobs follow each other at once: looks for a while
@@ -82,8 +90,8 @@ static void look_for_end(mirl_team *team) {
 }
 
 static void *worker_main(void *argument) {
-    struct worker *worker = argument;
-    mirl_team *team = worker->team;
+    struct member *member = argument;
+    mirl_team *team = member->team;
     unsigned job = 0;
 
     for (;;) {
@@ -96,7 +104,7 @@ static void *worker_main(void *argument) {
         pthread_mutex_unlock(&team->mutex);
         if (quit)
             return NULL;
-        take_units(team, worker->thread);
+        take_units(team, member->thread);
         pthread_mutex_lock(&team->mutex);
         if (--team->busy == 0)
             pthread_cond_signal(&team->finished);
@@ -105,7 +113,7 @@ static void *worker_main(void *argument) {
 }
 
 mirl_team *mirl_team_create(int threads, mirl_progress progress, void *user) {
-    mirl_team *team = calloc(1, sizeof *team + (size_t)(threads - 1) * sizeof *team->worker);
+    mirl_team *team = calloc(1, sizeof *team + (size_t)threads * sizeof *team->member);
     if (!team)
         return NULL;
     team->progress = progress;
@@ -113,15 +121,13 @@ mirl_team *mirl_team_create(int threads, mirl_progress progress, void *user) {
     pthread_mutex_init(&team->mutex, NULL);
     pthread_cond_init(&team->start, NULL);
     pthread_cond_init(&team->finished, NULL);
-    for (int i = 0; i < threads - 1; i++) {
-        struct worker *worker = &team->worker[i];
-        worker->team = team;
-        worker->thread = i + 1;
-        if (pthread_create(&worker->id, NULL, worker_main, worker))
+    for (team->size = 1; team->size < threads; team->size++) {
+        struct member *member = &team->member[team->size];
+        member->team = team;
+        member->thread = team->size;
+        if (pthread_create(&member->id, NULL, worker_main, member))
             break;
-        team->workers++;
     }
-    team->size = team->workers + 1;
     return team;
 }
 
@@ -132,8 +138,8 @@ void mirl_team_free(mirl_team *team) {
     team->quit = true;
     pthread_cond_broadcast(&team->start);
     pthread_mutex_unlock(&team->mutex);
-    for (int i = 0; i < team->workers; i++)
-        pthread_join(team->worker[i].id, NULL);
+    for (int i = 1; i < team->size; i++)
+        pthread_join(team->member[i].id, NULL);
     pthread_cond_destroy(&team->finished);
     pthread_cond_destroy(&team->start);
     pthread_mutex_destroy(&team->mutex);
@@ -158,9 +164,12 @@ bool mirl_team_run(mirl_team *team, size_t count, double share, mirl_unit work, 
     team->context = context;
     team->count = count;
     team->share = share;
-    atomic_store(&team->next, 0);
+    for (size_t i = 0, size = (size_t)team->size; i < size; i++) {
+        atomic_store(&team->member[i].next, count * i / size);
+        team->member[i].end = count * (i + 1) / size;
+    }
     atomic_store(&team->completed, 0);
-    team->busy = team->workers;
+    team->busy = team->size - 1;
     team->job++;
     pthread_cond_broadcast(&team->start);
     pthread_mutex_unlock(&team->mutex);

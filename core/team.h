@@ -20,8 +20,10 @@ int mirl_team_size(const mirl_team *team);
 /** One unit of work; `thread` is 0..size-1 and differs between calls that run at the same time. */
 typedef void (*mirl_unit)(void *context, size_t unit, int thread);
 
-/** Runs units 0..count-1, each once, in no particular order, and returns when all are done. `share` is what
- * they add to the progress, 0..1. False if the work was cancelled, now or earlier: then units were left out.
+/** Runs units 0..count-1, each once, in no particular order, and returns when all are done. A thread begins
+ * with its own run of units, which takes the same part of an image in every stage: what it left there is in
+ * its cache. Then it takes units of the others. `share` is what they add to the progress, 0..1. False if the
+ * work was cancelled, now or earlier: then units were left out.
  */
 bool mirl_team_run(mirl_team *team, size_t count, double share, mirl_unit work, void *context);
 

@@ -10,6 +10,7 @@ enum {
     UNITS = 4,             /* and a multiple of them, for the threads of a desktop to end together */
     LEAST_CHUNK_ROWS = 16, /* each chunk computes two rows of its neighbours again */
     CHUNK_ROWS = 96,       /* the least where there are enough units */
+    LEAST_CHUNKS = 2,      /* for threads to find in their caches the rows that other stages took as pieces */
 };
 
 static size_t divide_up(size_t a, size_t b) {
@@ -31,6 +32,8 @@ mirl_walk mirl_walk_plan(size_t width, size_t height, int channels) {
     walk.strip_rows = rows < 2 ? 2 : rows > height ? height : rows;
 
     size_t chunks = divide_up(UNITS, walk.bands), most = height / LEAST_CHUNK_ROWS;
+    if (chunks < LEAST_CHUNKS)
+        chunks = LEAST_CHUNKS;
     if (chunks > most)
         chunks = most > 0 ? most : 1;
     while (walk.bands * chunks % UNITS && height >= 2 * chunks * CHUNK_ROWS)
