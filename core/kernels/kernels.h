@@ -54,7 +54,10 @@ static inline size_t mirl_dots_scratch(int a_rows, int b_rows, size_t pixels) {
 typedef struct mirl_kernels {
     const char *name;   ///< "amx", "avx512", "avx2", "portable", "plain"
     int lanes;          ///< floats in a vector
-    double sparse_cost; ///< of a multiply-add of sparse_product(), in those of dense_product()
+    double sparse_cost; ///< of a multiply-add of sparse_product(), in those of a large dense_product()
+
+    /** What a dense_product() costs for each pixel, in its multiply-adds where it is large. */
+    double (*dense_cost)(int rows, int columns);
 
     /** out[r][p] = add[r][p] + sum over k of w[r][k] * in[k][p]. `add` may be NULL for zeros, or out. Padded.
      */

@@ -15,6 +15,7 @@ extern const mirl_kernels mirl_kernels_amx;
 bool mirl_kernels_have_amx(void);
 
 /* Table amx is avx512 with these (amx.c), x86 only. */
+double mirl_amx_dense_cost(int rows, int columns);
 void mirl_amx_pack(const float *w, size_t row_pitch, int rows, int columns, float *packed);
 void mirl_amx_dense_product(const float *packed, int rows, int columns, const float *in, size_t in_pitch,
                             float *out, size_t out_pitch, size_t pixels, const float *add, size_t add_pitch);

@@ -102,13 +102,13 @@ static bool take_blocks(mirl_sparse *taken, const mirl_sparse *values, int width
 
 /* ---- Packing ----------------------------------------------------------------------------------------- */
 
-static bool dense_is_faster(const mirl_kernels *kernels, size_t alive, size_t count) {
-    return kernels->sparse_cost * (double)alive > (double)count;
+static bool dense_is_faster(const mirl_kernels *kernels, size_t alive, int rows, int columns) {
+    return kernels->sparse_cost * (double)alive > kernels->dense_cost(rows, columns);
 }
 
 bool mirl_convolution_is_dense(const mirl_kernels *kernels, const mirl_weights *weights, int layer) {
-    return dense_is_faster(kernels, mirl_weights_alive(weights, layer),
-                           mirl_weights_graph(weights)->layers[layer].count);
+    const mirl_layer *shape = &mirl_weights_graph(weights)->layers[layer];
+    return dense_is_faster(kernels, mirl_weights_alive(weights, layer), shape->rows, shape->columns);
 }
 
 static float *pack_dense(const mirl_kernels *kernels, const float *dense, int rows, int columns) {
@@ -134,13 +134,12 @@ static float *pack_scattered(const mirl_kernels *kernels, const mirl_sparse *val
 
 /* Packs the next part. Where nothing has to be moved, it is a view of `values`. */
 static bool pack_part(mirl_convolution *convolution, const mirl_kernels *kernels, const mirl_sparse *values) {
-    const size_t count = (size_t)values->rows * (size_t)values->columns;
     const int blocks = (values->columns + BLOCK_COLUMNS / 2 - 1) / BLOCK_COLUMNS;
     mirl_matrix *matrix = &convolution->part[convolution->parts++];
 
     *matrix = (mirl_matrix){.rows = values->rows, .columns = values->columns};
-    if (dense_is_faster(kernels, alive_in(values), count)) {
-        convolution->cost += (double)count;
+    if (dense_is_faster(kernels, alive_in(values), values->rows, values->columns)) {
+        convolution->cost += kernels->dense_cost(values->rows, values->columns);
         matrix->dense = pack_scattered(kernels, values);
         return matrix->dense;
     }
@@ -202,7 +201,7 @@ static bool pack_whole(mirl_convolution *convolution, const mirl_kernels *kernel
     float *values = malloc(count * sizeof *values);
 
     *matrix = (mirl_matrix){.rows = convolution->rows, .columns = convolution->columns};
-    convolution->cost = (double)count;
+    convolution->cost = kernels->dense_cost(matrix->rows, matrix->columns);
     if (values) {
         mirl_weights_values(weights, layer, values);
         matrix->dense = pack_dense(kernels, values, matrix->rows, matrix->columns);
