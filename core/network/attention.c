@@ -4,7 +4,7 @@
  *      only v is kept, in the map y.
  *   2. The (c/heads) x (c/heads) map of each head: norms, temperature, softmax.
  *   3. y = x + project_out (map v), pixel by pixel, in place of v. With one head map and projection are
- *      multiplied first where that is cheaper.
+ *      multiplied first.
  */
 #include <math.h>
 #include <string.h>
@@ -19,15 +19,13 @@ struct attention {
     int size;          /* channels a head */
     size_t map_pitch;  /* floats in a row of a head's map */
     size_t sums_count; /* floats that one unit of step 1 leaves */
-    bool folded;
     float *sums;       /* [units][heads * size * map_pitch products, 2c squares] */
     float *maps;       /* [heads][size][map_pitch] */
     float *folded_map; /* [c][map_pitch] */
     float *packed;     /* maps, or the folded one, for products */
 };
 
-static struct attention describe(const mirl_model *model, const mirl_block *block, const mirl_map *x,
-                                 mirl_arena *shared) {
+static struct attention describe(const mirl_block *block, const mirl_map *x, mirl_arena *shared) {
     int c = block->channels, size = c / block->heads;
     struct attention a = {
         .block = block,
@@ -42,8 +40,6 @@ static struct attention describe(const mirl_model *model, const mirl_block *bloc
     a.maps = mirl_arena_take(shared, maps);
     a.folded_map = mirl_arena_take(shared, maps);
     a.packed = mirl_arena_take(shared, (size_t)block->heads * mirl_packed(size, size));
-    double projection = model->convolutions[block->attn_project_out].cost;
-    a.folded = block->heads == 1 && (double)c * c <= (double)c * size + projection;
     return a;
 }
 
@@ -166,7 +162,7 @@ static void make_map(void *context, size_t head, int thread) {
         softmax(row, size);
         memset(row + size, 0, (a->map_pitch - (size_t)size) * sizeof *row);
     }
-    if (a->folded) {
+    if (a->block->heads == 1) {
         mirl_matrix_product(model->kernels, model->convolutions[a->block->attn_project_out].part, a->maps,
                             a->map_pitch, a->folded_map, a->map_pitch, (size_t)c, NULL, 0);
         model->kernels->pack(a->folded_map, a->map_pitch, c, c, a->packed);
@@ -188,7 +184,7 @@ static void project_unit(void *context, size_t unit, int thread) {
     const float *x = mirl_map_piece_data(a->x, piece);
     float *y = mirl_map_piece_data(a->y, piece); /* v, until the last product */
 
-    if (a->folded) {
+    if (a->block->heads == 1) {
         for (int i = 0; i < c; i++)
             memcpy(mixed + (size_t)i * pitch, y + (size_t)i * a->y->pitch, pixels * sizeof *mixed);
         model->kernels->dense_product(a->packed, c, c, mixed, pitch, y, a->y->pitch, pixels, x, a->x->pitch);
@@ -207,7 +203,7 @@ static void project_unit(void *context, size_t unit, int thread) {
 bool mirl_attention(const mirl_run *run, const mirl_block *block, const mirl_map *x, const mirl_map *y) {
     const mirl_model *model = run->model;
     mirl_arena shared = {run->shared, 0};
-    struct attention a = describe(model, block, x, &shared);
+    struct attention a = describe(block, x, &shared);
     double c = block->channels, pixels = (double)x->width * (double)x->height;
     double look = model->convolutions[block->qkv].cost + 3 * c * 18 + c * a.size;
     double project = model->convolutions[block->attn_project_out].cost + c * a.size;
@@ -222,7 +218,7 @@ bool mirl_attention(const mirl_run *run, const mirl_block *block, const mirl_map
 mirl_needs mirl_attention_needs(const mirl_model *model, const mirl_block *block, const mirl_map *x) {
     mirl_run run = {.model = model};
     mirl_arena shared = {0}, strip = {0}, projection = {0};
-    struct attention a = describe(model, block, x, &shared);
+    struct attention a = describe(block, x, &shared);
     strip_scratch(&a, &run, &strip);
     mirl_arena_take(&projection, mirl_pitch(MIRL_PIECE) * (size_t)block->channels);
     return (mirl_needs){strip.used > projection.used ? strip.used : projection.used, shared.used};
