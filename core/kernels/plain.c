@@ -17,10 +17,6 @@ static void sparse_product(const mirl_sparse *w, const float *in, size_t in_pitc
             }
 }
 
-static double dense_cost(int rows, int columns) {
-    return (double)rows * columns;
-}
-
 static void pack(const float *w, size_t row_pitch, int rows, int columns, float *packed) {
     for (int r = 0; r < rows; r++)
         memcpy(packed + r * columns, w + r * row_pitch, (size_t)columns * sizeof *w);
@@ -91,6 +87,6 @@ static float sum_of_squares(const float *x, size_t count) {
 }
 
 const mirl_kernels mirl_kernels_plain = {
-    "plain",       1,    1,    dense_cost, sparse_product, pack,
-    dense_product, dots, norm, depthwise,  gate,           sum_of_squares,
+    "plain", 1,         1,    mirl_plain_dense_cost, sparse_product, pack, dense_product, dots,
+    norm,    depthwise, gate, sum_of_squares,
 };

@@ -14,6 +14,11 @@ extern const mirl_kernels mirl_kernels_amx;
  * have to be asked for (Documentation/arch/x86/xstate.rst), once for all threads. x86 only. */
 bool mirl_kernels_have_amx(void);
 
+/* dense_cost() of tables whose products cost their multiply-adds. */
+static inline double mirl_plain_dense_cost(int rows, int columns) {
+    return (double)rows * columns;
+}
+
 /* Table amx is avx512 with these (amx.c), x86 only. */
 double mirl_amx_dense_cost(int rows, int columns);
 void mirl_amx_pack(const float *w, size_t row_pitch, int rows, int columns, float *packed);

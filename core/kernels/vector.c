@@ -100,9 +100,7 @@ static void sparse_product(const mirl_sparse *w, const float *in, size_t in_pitc
 
 #else
 
-static double dense_cost(int rows, int columns) {
-    return (double)rows * columns;
-}
+#define dense_cost mirl_plain_dense_cost
 
 static void pack(const float *w, size_t row_pitch, int rows, int columns, float *packed) {
     for (int r = 0; r < rows; r++)

@@ -25,15 +25,14 @@ int mirl_cut_row(mirl_cut cut, int rows, int at) {
     return first + (place < count ? place : half + place - count);
 }
 
+/* Rows in a part of a cut along rows. */
+static int rows_of_part(mirl_cut cut) {
+    return cut.along == MIRL_CUT_PAIRED_ROWS ? 2 * cut.step : cut.step;
+}
+
 static int parts_of(const mirl_convolution *whole) {
-    switch (whole->cut.along) {
-    case MIRL_CUT_PAIRED_ROWS:
-        return mirl_cut_parts(whole->rows / 2, whole->cut.step);
-    case MIRL_CUT_COLUMNS:
-        return mirl_cut_parts(whole->columns, whole->cut.step);
-    default:
-        return mirl_cut_parts(whole->rows, whole->cut.step);
-    }
+    return whole->cut.along == MIRL_CUT_COLUMNS ? mirl_cut_parts(whole->columns, whole->cut.step)
+                                                : mirl_cut_parts(whole->rows, rows_of_part(whole->cut));
 }
 
 /* ---- Values ------------------------------------------------------------------------------------------ */
@@ -170,7 +169,7 @@ static mirl_sparse view(const mirl_convolution *convolution, int number) {
         part.columns = least(cut.step, part.columns - number * cut.step);
         part.start += number * part.rows;
     } else {
-        const int step = (cut.along == MIRL_CUT_PAIRED_ROWS ? 2 : 1) * cut.step;
+        const int step = rows_of_part(cut);
         part.rows = least(step, part.rows - number * step);
         part.start += number * step;
     }

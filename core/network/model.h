@@ -10,9 +10,9 @@ struct mirl_model {
     const mirl_graph *graph;        ///< the weights'
     const mirl_kernels *kernels;    ///< that the matrices are packed for
     mirl_convolution *convolutions; ///< [layer_count], filled for all but the depthwise ones
-    float *
-        *values; ///< [layer_count], filled for all other layers: decoded, in published order but for the rows
-                 ///< of a feed-forward's depthwise convolution, which are in the order of project_in's parts
+    /** [layer_count], filled for all other layers: decoded, in published order but for the rows of a
+     * feed-forward's depthwise convolution, which are in the order of project_in's parts. */
+    float **values;
 };
 
 /** mirl_model_open() for these kernels rather than the fastest. */
