@@ -50,7 +50,7 @@ gone() {
 }
 
 activate() {
-  xdotool windowactivate --sync "$(window "$1")"
+  timeout 20 xdotool windowactivate --sync "$(window "$1")"
   sleep 0.5
 }
 
@@ -71,7 +71,14 @@ seen() {
   compare "$how" now.png "$name.png" 0.01 "$@"
 }
 
+# dismiss NAME: the window with this name away, by the key for it; a key that came too early is pressed again.
+dismiss() {
+  activate "$1" && keys Escape
+  gone "$1"
+}
+
 openbox >/dev/null 2>&1 &
+wait_for "the window manager" xdotool get_desktop >log-openbox.txt 2>&1
 "gimp-$version" --no-splash "$MIRL_PHOTO" >log.txt 2>&1 &
 gimp=$!
 trap 'kill $gimp %1 2>/dev/null' EXIT
@@ -85,9 +92,7 @@ if [ "$version" = 3.0 ]; then
   done
 fi
 if there 'Welcome to GIMP'; then
-  activate 'Welcome to GIMP'
-  keys Escape
-  wait_for "the welcome to go" gone 'Welcome to GIMP'
+  wait_for "the welcome to go" dismiss 'Welcome to GIMP'
 fi
 xdotool windowmove --sync "$(window "$main")" 0 20 windowsize "$(window "$main")" 1270 860
 activate "$main"
