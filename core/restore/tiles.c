@@ -6,7 +6,7 @@
 enum {
     STEP = 64,                    /* sides that are tried, from the largest down */
     LARGEST_WHOLE = 1088,         /* larger maps come from main memory and cost more a pixel */
-    LARGEST = 704,                /* of several; memory, once touched, is used again by the next */
+    LARGEST = 544,                /* of several; memory, once touched, is used again by the next */
     SMALLEST = 192,               /* below, tiles are mostly overlap */
     RAMP = MIRL_TILE_OVERLAP / 2, /* pixels; a quarter of the overlap on either side is not used */
     COUNTED_THREADS = 8, /* for whose scratch the cut leaves room; a smaller budget means fewer threads */

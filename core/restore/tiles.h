@@ -11,7 +11,7 @@ typedef struct mirl_tiling {
     size_t size, count;
 } mirl_tiling;
 
-enum { MIRL_TILE_OVERLAP = 32 }; ///< pixels
+enum { MIRL_TILE_OVERLAP = 16 }; ///< pixels
 
 /** The first pixel of tile i. */
 size_t mirl_tiling_start(const mirl_tiling *tiling, size_t i);
