@@ -34,9 +34,9 @@ static void train(const char *launcher, int batch, const char *out) {
     char command[1024];
     snprintf(command, sizeof command,
              "OMP_NUM_THREADS=1 %s %s prune %s/weights/recipes/tiny.recipe --data data --out %s --quiet "
-             "--batch %d "
+             "--batch %d --last_batch %d "
              "--rounds 1 --round '%d steps' --log_steps 1 --checkpoint_minutes 10",
-             launcher, MIRL_PROGRAM, MIRL_SOURCE_DIR, out, batch, STEPS);
+             launcher, MIRL_PROGRAM, MIRL_SOURCE_DIR, out, batch, batch, STEPS);
     assert_int_equal(system(command), 0);
 }
 

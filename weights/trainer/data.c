@@ -250,7 +250,9 @@ trainer_data *trainer_data_open(const trainer_data_options *options, mirl_error 
     else if (!(data->mixture = trainer_mixture_create(options, data->cache, error)))
         status = MIRL_ERROR_FILE;
     if (status == MIRL_OK)
-        status = trainer_cache_check(data->cache, options->threads, options->crop, error);
+        status = trainer_cache_check(
+            data->cache, options->threads,
+            options->crop > options->least_side ? options->crop : options->least_side, error);
     if (status == MIRL_OK)
         status = trainer_mixture_check(data->mixture, data->cache, error);
     if (status == MIRL_OK)

@@ -25,6 +25,7 @@ typedef struct trainer_data_options {
     double mix[TRAINER_TASKS]; ///< share of each task (any scale, >= 0); all 0: the published repetitions
     int crop;                  ///< side of a patch, pixels, a multiple of 8, 8..1024
     int batch;                 ///< patches a batch, 1..4096
+    int least_side;            ///< of an image, pixels; as much as the crop in any case
     int rank, ranks; ///< this process makes part `rank` of `ranks` of batches of ranks * batch; 0, 1
     uint64_t seed;
     trainer_ranges ranges;

@@ -64,6 +64,8 @@ static const key keys[] = {
     {"tasks", KEY_TASKS, 0, 1, 0, 0, false},
     {"crop", KEY_INTEGERS, AT(data.crop), 1, 8, 1024, false},
     {"batch", KEY_INTEGERS, AT(data.batch), 1, 1, 4096, false},
+    {"last_crop", KEY_INTEGERS, AT(last_crop), 1, 8, 1024, false},
+    {"last_batch", KEY_INTEGERS, AT(last_batch), 1, 1, 4096, false},
     {"seed", KEY_SEED, AT(data.seed), 1, 0, 0, false},
     {"sigmas", KEY_SIGMAS, AT(data.ranges.sigmas), TRAINER_SIGMAS, 0, 255, false},
     RANGE(rain_layers, 1, 8),
@@ -375,9 +377,15 @@ mirl_status trainer_recipe_check(trainer_recipe *recipe, mirl_error *error) {
         recipe->warmup >= recipe->last_round.amount)
         return mirl_fail(error, MIRL_ERROR_ARGUMENT, "warmup is %g %s, it must be shorter than every round",
                          recipe->warmup, unit_names[recipe->round.unit]);
-    if (recipe->data.crop % 8)
-        return mirl_fail(error, MIRL_ERROR_ARGUMENT, "crop is %d, it must be a multiple of 8",
-                         recipe->data.crop);
+    if (!recipe->last_crop)
+        recipe->last_crop = recipe->data.crop;
+    if (!recipe->last_batch)
+        recipe->last_batch = recipe->data.batch;
+    recipe->data.least_side = recipe->last_crop;
+    if (recipe->data.crop % 8 || recipe->last_crop % 8)
+        return mirl_fail(error, MIRL_ERROR_ARGUMENT, "%s is %d, it must be a multiple of 8",
+                         recipe->data.crop % 8 ? "crop" : "last_crop",
+                         recipe->data.crop % 8 ? recipe->data.crop : recipe->last_crop);
     if (!recipe->data_folder[0])
         return mirl_fail(error, MIRL_ERROR_ARGUMENT,
                          "the recipe has no key 'data': the folder that holds train/ (or use --data)");

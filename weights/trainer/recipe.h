@@ -44,6 +44,7 @@ typedef struct trainer_recipe {
     char data_folder[512],
         test_folder[512];      ///< that hold train/, that is test/; test_folder "": no evaluation
     trainer_data_options data; ///< its folder points to data_folder once checked
+    int last_crop, last_batch; ///< of the last round; 0: as the data's
     int threads;               ///< 0: as many as the process may run on
     int group;                 ///< samples that a thread runs at once
     double checkpoint_minutes;

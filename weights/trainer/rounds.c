@@ -27,6 +27,7 @@ typedef struct run {
     trainer_data *data;
     trainer_state state;
     char *recipe_text;
+    int crop, batch;         ///< of the present round
     float *degraded, *clean; ///< the batch
     size_t batch_floats;
     int rank, ranks;
@@ -96,12 +97,21 @@ static double current_rate(const run *run) {
     return trainer_rate(recipe->learning_rate, time, warmup, fmax(length, time));
 }
 
+/* How many times as long a unit of the last round takes as one of the rounds before. */
+static double last_cost(const trainer_recipe *recipe) {
+    double crops = (double)recipe->last_crop / recipe->data.crop;
+    return recipe->round.unit == TRAINER_MINUTES  ? 1
+           : recipe->round.unit == TRAINER_EPOCHS ? crops * crops
+                                                  : crops * crops * recipe->last_batch / recipe->data.batch;
+}
+
 /* Rounds are as long as each other but for the first and the last. */
 static double seconds_left(const run *run) {
     const trainer_recipe *recipe = run->recipe;
     double share = round_share(run), length = round_length(run).amount, rest = length * (1 - share);
     for (int round = run->state.round + 1; round <= recipe->rounds; round++)
-        rest += round == recipe->rounds ? recipe->last_round.amount : recipe->round.amount;
+        rest +=
+            round == recipe->rounds ? recipe->last_round.amount * last_cost(recipe) : recipe->round.amount;
     if (recipe->round.unit == TRAINER_MINUTES)
         return 60 * rest;
     if (recipe->round.unit == TRAINER_EPOCHS)
@@ -218,7 +228,7 @@ static mirl_status checkpoint(run *run, mirl_error *error) {
 static void after_step(run *run, double alive) {
     trainer_state *state = &run->state;
     mirl_error error;
-    double patches = run->recipe->data.batch * run->ranks / run->pace;
+    double patches = run->batch * run->ranks / run->pace;
     trainer_progress progress = {.round = state->round,
                                  .rounds = run->recipe->rounds,
                                  .step = state->step,
@@ -240,6 +250,57 @@ static void after_step(run *run, double alive) {
     if (seconds_now() - run->last_checkpoint > 60 * run->recipe->checkpoint_minutes &&
         checkpoint(run, &error))
         say(run, "%s; the checkpoint before is kept and training goes on", error.message);
+}
+
+/* ---- Batches ----------------------------------------------------------------------------------------- */
+
+/* Where the network runs on a device, that makes the batches, if it has room for the images. */
+static mirl_status place_images(run *run, mirl_error *error) {
+    mirl_status status = trainer_team_images(run->team, run->data, error);
+    if (status != MIRL_ERROR_MEMORY)
+        return status;
+    say(run, "%s: the processor makes the batches", error->message);
+    return MIRL_OK;
+}
+
+static void close_batches(run *run) {
+    trainer_data_close(run->data);
+    trainer_team_free(run->team);
+    free(run->degraded);
+    free(run->clean);
+    run->data = NULL;
+    run->team = NULL;
+    run->degraded = run->clean = NULL;
+}
+
+/* The data and the team that the present round's batches take, unless they are there. */
+static mirl_status open_batches(run *run, mirl_error *error) {
+    const trainer_recipe *recipe = run->recipe;
+    const bool last = run->state.round == recipe->rounds;
+    trainer_data_options data = recipe->data;
+
+    data.crop = last ? recipe->last_crop : data.crop;
+    data.batch = last ? recipe->last_batch : data.batch;
+    if (run->team && run->crop == data.crop && run->batch == data.batch)
+        return MIRL_OK;
+    close_batches(run);
+    data.rank = run->rank;
+    data.ranks = run->ranks;
+    run->crop = data.crop;
+    run->batch = data.batch;
+    run->pace = 0;
+    run->data = trainer_data_open(&data, error);
+    run->team = run->data ? trainer_team_create(run->network, recipe->threads, data.batch, data.crop,
+                                                recipe->group, error)
+                          : NULL;
+    if (!run->team)
+        return error->status;
+    run->batch_floats = 3 * (size_t)data.batch * (size_t)(data.crop * data.crop);
+    run->degraded = malloc(run->batch_floats * sizeof *run->degraded);
+    run->clean = malloc(run->batch_floats * sizeof *run->clean);
+    if (!run->degraded || !run->clean)
+        return mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory for a batch");
+    return place_images(run, error);
 }
 
 /* ---- Rounds ------------------------------------------------------------------------------------------ */
@@ -276,6 +337,8 @@ static mirl_status next_round(run *run, mirl_error *error) {
     state->step = state->judged = state->log_steps = 0;
     state->elapsed = state->loss_sum = state->identity_sum = state->log_loss = state->log_identity = 0;
     status = trainer_network_structure(run->network, state->mask, error);
+    if (!status)
+        status = open_batches(run, error);
     if (status)
         return status;
     push_state(run);
@@ -344,7 +407,8 @@ static trainer_ending finish_run(run *run, trainer_ending ending, mirl_error *er
                              .values = state->good,
                              .mask = state->good_mask,
                              .round = state->good_round,
-                             .folder = run->options->folder};
+                             .folder = run->options->folder,
+                             .batch_floats = run->batch_floats};
     state->finished = true;
     if (run->rank != 0)
         return ending;
@@ -440,40 +504,20 @@ static mirl_status start_state(run *run, mirl_error *error) {
     return MIRL_OK;
 }
 
-/* Where the network runs on a device, that makes the batches, if it has room for the images. */
-static mirl_status place_images(run *run, mirl_error *error) {
-    mirl_status status = trainer_team_images(run->team, run->data, error);
-    if (status != MIRL_ERROR_MEMORY)
-        return status;
-    say(run, "%s: the processor makes the batches", error->message);
-    return MIRL_OK;
-}
-
 static mirl_status open_run(run *run, mirl_error *error) {
-    const trainer_recipe *recipe = run->recipe;
-    trainer_data_options data = recipe->data;
+    const trainer_ops *ops = run->options->ops ? run->options->ops : trainer_ops_get(NULL);
     mirl_status status;
 
-    data.rank = run->rank;
-    data.ranks = run->ranks;
-    run->graph = mirl_graph_create(&recipe->config, error);
-    run->data = run->graph ? trainer_data_open(&data, error) : NULL;
-    const trainer_ops *ops = run->options->ops ? run->options->ops : trainer_ops_get(NULL);
-    run->network = run->data ? trainer_network_create(run->graph, ops, error) : NULL;
-    run->team = run->network ? trainer_team_create(run->network, recipe->threads, recipe->data.batch,
-                                                   recipe->data.crop, recipe->group, error)
-                             : NULL;
-    if (!run->team)
+    run->graph = mirl_graph_create(&run->recipe->config, error);
+    run->network = run->graph ? trainer_network_create(run->graph, ops, error) : NULL;
+    if (!run->network)
         return error->status;
-    run->batch_floats = 3 * (size_t)recipe->data.batch * (size_t)(recipe->data.crop * recipe->data.crop);
-    run->degraded = malloc(run->batch_floats * sizeof *run->degraded);
-    run->clean = malloc(run->batch_floats * sizeof *run->clean);
-    run->recipe_text = trainer_recipe_print(recipe, true);
-    if (!run->degraded || !run->clean || !run->recipe_text)
-        return mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory for a batch");
-    status = place_images(run, error);
+    run->recipe_text = trainer_recipe_print(run->recipe, true);
+    if (!run->recipe_text)
+        return mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory for the recipe");
+    status = start_state(run, error);
     if (!status)
-        status = start_state(run, error);
+        status = open_batches(run, error);
     if (status)
         return status;
     push_state(run);
@@ -481,14 +525,11 @@ static mirl_status open_run(run *run, mirl_error *error) {
 }
 
 static void close_run(run *run) {
-    trainer_data_close(run->data);
-    trainer_team_free(run->team);
+    close_batches(run);
     trainer_network_free(run->network);
     mirl_graph_free(run->graph);
     trainer_state_free(&run->state);
     free(run->recipe_text);
-    free(run->degraded);
-    free(run->clean);
 }
 
 trainer_ending trainer_run(const trainer_run_options *options, mirl_error *error) {

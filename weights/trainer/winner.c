@@ -68,8 +68,8 @@ static mirl_status read_values(const char *path, float *values, mirl_error *erro
 mirl_status trainer_winner_write(trainer_winner *winner, trainer_network *network, trainer_team *team,
                                  trainer_data *data, uint64_t step, mirl_error *error) {
     const trainer_recipe *recipe = winner->recipe;
-    size_t batch = 3 * (size_t)recipe->data.batch * (size_t)(recipe->data.crop * recipe->data.crop);
-    float *degraded = malloc(batch * sizeof *degraded), *clean = malloc(batch * sizeof *clean);
+    float *degraded = malloc(winner->batch_floats * sizeof *degraded);
+    float *clean = malloc(winner->batch_floats * sizeof *clean);
     float *values = malloc(winner->graph->parameters * sizeof *values);
     char path[1200], path_i8[1200];
     mirl_status status = MIRL_OK;

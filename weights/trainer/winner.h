@@ -18,6 +18,7 @@ typedef struct trainer_winner {
     const uint8_t *mask;
     int round;
     const char *folder;
+    size_t batch_floats; ///< of a batch's degraded or clean patches
     /* Filled in: the mean absolute errors on so many fresh batches, and quantized to i8. */
     double loss, loss_i8;
     int batches;
