@@ -56,6 +56,8 @@ static float *sample(const mirl_image *image, size_t x, size_t y, int channel) {
 
 /* Index `at` of a line of n pixels that is continued by reflection. */
 static size_t reflect(size_t at, size_t n) {
+    if (at < n)
+        return at;
     if (n == 1)
         return 0;
     at %= 2 * n - 2;
