@@ -25,12 +25,14 @@ struct attention {
     float *packed;     /* maps, or the folded one, for products */
 };
 
-static struct attention describe(const mirl_block *block, const mirl_map *x, mirl_arena *shared) {
+static struct attention describe(const mirl_model *model, const mirl_block *block, const mirl_map *x,
+                                 mirl_arena *shared) {
     int c = block->channels, size = c / block->heads;
+    int at_a_time = c + model->convolutions[block->qkv].part[0].rows + 2 * c; /* input, part, q and k */
     struct attention a = {
         .block = block,
         .x = x,
-        .walk = mirl_walk_plan(x->width, x->height, 3 * c),
+        .walk = mirl_walk_plan(x->width, x->height, at_a_time),
         .size = size,
         .map_pitch = mirl_pitch((size_t)size),
     };
@@ -203,7 +205,7 @@ static void project_unit(void *context, size_t unit, int thread) {
 bool mirl_attention(const mirl_run *run, const mirl_block *block, const mirl_map *x, const mirl_map *y) {
     const mirl_model *model = run->model;
     mirl_arena shared = {run->shared, 0};
-    struct attention a = describe(block, x, &shared);
+    struct attention a = describe(model, block, x, &shared);
     double c = block->channels, pixels = (double)x->width * (double)x->height;
     double look = model->convolutions[block->qkv].cost + 3 * c * 18 + c * a.size;
     double project = model->convolutions[block->attn_project_out].cost + c * a.size;
@@ -218,7 +220,7 @@ bool mirl_attention(const mirl_run *run, const mirl_block *block, const mirl_map
 mirl_needs mirl_attention_needs(const mirl_model *model, const mirl_block *block, const mirl_map *x) {
     mirl_run run = {.model = model};
     mirl_arena shared = {0}, strip = {0}, projection = {0};
-    struct attention a = describe(block, x, &shared);
+    struct attention a = describe(model, block, x, &shared);
     strip_scratch(&a, &run, &strip);
     mirl_arena_take(&projection, mirl_pitch(MIRL_PIECE) * (size_t)block->channels);
     return (mirl_needs){strip.used > projection.used ? strip.used : projection.used, shared.used};

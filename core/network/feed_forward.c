@@ -96,16 +96,17 @@ static void feed_unit(void *context, size_t unit, int thread) {
     }
 }
 
-static struct feed_forward describe(const mirl_block *block, const mirl_map *y) {
+static struct feed_forward describe(const mirl_model *model, const mirl_block *block, const mirl_map *y) {
+    int group = model->convolutions[block->ffn_project_out].part[0].columns;
     return (struct feed_forward){
         .block = block,
         .y = y,
-        .walk = mirl_walk_plan(y->width, y->height, 2 * block->hidden),
+        .walk = mirl_walk_plan(y->width, y->height, block->channels + 3 * group), /* gate, value, result */
     };
 }
 
 bool mirl_feed_forward(const mirl_run *run, const mirl_block *block, const mirl_map *y, const mirl_map *x) {
-    struct feed_forward f = describe(block, y);
+    struct feed_forward f = describe(run->model, block, y);
     double pixels = (double)x->width * (double)x->height;
     double cost = run->model->convolutions[block->project_in].cost + project_out(run, block)->cost +
                   2 * block->hidden * 30.0;
@@ -118,7 +119,7 @@ bool mirl_feed_forward(const mirl_run *run, const mirl_block *block, const mirl_
 mirl_needs mirl_feed_forward_needs(const mirl_model *model, const mirl_block *block, const mirl_map *x) {
     mirl_run run = {.model = model};
     mirl_arena arena = {0};
-    struct feed_forward f = describe(block, x);
+    struct feed_forward f = describe(model, block, x);
     scratch(&f, &run, &arena);
     return (mirl_needs){arena.used, 0};
 }

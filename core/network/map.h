@@ -80,7 +80,7 @@ static inline void mirl_ahead_step(mirl_ahead *ahead) {
     for (size_t i = 0; i < ahead->pieces && ahead->channel < ahead->map->channels; i++) {
         const float *piece = mirl_map_row(ahead->map, ahead->channel, ahead->y + ahead->row) + ahead->x;
         for (size_t k = 0; k < ahead->columns; k += line)
-            __builtin_prefetch(piece + k, 0, 3);
+            __builtin_prefetch(piece + k, 0, 2);
         if (++ahead->row == ahead->rows) {
             ahead->row = 0;
             ahead->channel++;

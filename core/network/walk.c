@@ -4,8 +4,8 @@
 
 enum {
     BAND = 64,             /* columns */
-    STRIP_FLOATS = 200000, /* of all channels of a strip: about a third of a second-level cache */
-    MOST_STRIP_PIXELS = 256,
+    STRIP_FLOATS = 256 << 10, /* of all channels of a strip: a second-level cache of 1 MiB */
+    MOST_STRIP_PIXELS = 396,  /* six rows of a band and its neighbours: few lanes of the last vector are idle */
     LEAST_STRIP_PIXELS = 64,
     UNITS = 4,             /* and a multiple of them, for the threads of a desktop to end together */
     LEAST_CHUNK_ROWS = 16, /* each chunk computes two rows of its neighbours again */

@@ -56,7 +56,7 @@ static void strips_stay_small(void **state) {
             mirl_walk walk = mirl_walk_plan(width, height, channels[c]);
             size_t pixels = walk.strip_rows * (walk.band_columns + 2);
             assert_true(walk.strip_rows >= 1 && (walk.strip_rows <= height || walk.strip_rows == 2));
-            assert_true(pixels <= 256 && (pixels * (size_t)channels[c] <= 200000 || walk.strip_rows <= 2));
+            assert_true(pixels <= 396 && (pixels * (size_t)channels[c] <= 256 << 10 || walk.strip_rows <= 2));
         }
 }
 
