@@ -183,6 +183,55 @@ static void a_rewind_point_can_be_put_off(void **state) {
     assert_same_weights(path, "round-1.safetensors", straight_path, "round-1.safetensors");
 }
 
+/* Weights are trained further: the first step at a rate of 0 leaves them, later ones leave their zeros. */
+static void a_run_starts_from_weights(void **state) {
+    (void)state;
+    char text[700], path[512], again_path[512];
+    mirl_error error;
+    mirl_graph *graph;
+    trainer_recipe first = recipe_with("rounds = 1\n");
+    assert_int_equal(run_in(&first, "first", false, path, &error), TRAINER_COMPLETE);
+    static const char *const lengths[] = {"1 steps", "20 steps"};
+    for (int i = 0; i < 2; i++) {
+        snprintf(text, sizeof text,
+                 "start = %s/round-1.safetensors\nrounds = 0\nround = %s\nwarmup = 0.5\nweight_decay = 0\n",
+                 path, lengths[i]);
+        trainer_recipe recipe = recipe_with(text);
+        assert_int_equal(run_in(&recipe, lengths[i], false, again_path, &error), TRAINER_COMPLETE);
+        if (i == 0)
+            assert_same_weights(path, "round-1.safetensors", again_path, "round-0.safetensors");
+    }
+    float *before = read_weights(path, "round-1.safetensors", &graph);
+    size_t first_value = 0, dead = 0, changed = 0;
+    mirl_graph *same;
+    float *after = read_weights(again_path, "tiny.safetensors", &same);
+    for (int l = 0; l < graph->layer_count; first_value += graph->layers[l++].count)
+        for (size_t i = first_value; i < first_value + graph->layers[l].count; i++) {
+            if (mirl_layer_is_prunable(&graph->layers[l]) && before[i] == 0) {
+                assert_true(after[i] == 0);
+                dead++;
+            }
+            changed += before[i] != after[i];
+        }
+    assert_true(dead > 0 && changed > graph->parameters / 2);
+    free(before);
+    free(after);
+    mirl_graph_free(graph);
+    mirl_graph_free(same);
+}
+
+static void a_start_that_does_not_fit_is_refused(void **state) {
+    (void)state;
+    char path[512];
+    mirl_error error;
+    trainer_recipe missing = recipe_with("start = nowhere/to.safetensors\n");
+    assert_int_equal(run_in(&missing, "missing", false, path, &error), TRAINER_REFUSED);
+    assert_non_null(strstr(error.message, "nowhere/to.safetensors"));
+    trainer_recipe other = recipe_with("start = " MIRL_SOURCE_DIR "/weights/all-in-one.safetensors\n");
+    assert_int_equal(run_in(&other, "other", false, path, &error), TRAINER_REFUSED);
+    assert_non_null(strstr(error.message, "all-in-one.safetensors is of another network"));
+}
+
 static void a_round_that_does_not_learn_ends_the_run(void **state) {
     (void)state;
     char path[512];
@@ -289,6 +338,9 @@ static void recipes_print_what_they_read(void **state) {
                      MIRL_OK);
     assert_int_equal(
         trainer_recipe_read(&again, MIRL_SOURCE_DIR "/weights/recipes/all-in-one.recipe", &error), MIRL_OK);
+    assert_int_equal(trainer_recipe_read(
+                         &again, MIRL_SOURCE_DIR "/weights/recipes/all-in-one-large-patches.recipe", &error),
+                     MIRL_OK);
 }
 
 int main(void) {
@@ -296,6 +348,8 @@ int main(void) {
         cmocka_unit_test(the_rate_is_the_published_one),
         cmocka_unit_test_setup(resets_are_what_they_say, make_origins),
         cmocka_unit_test(a_rewind_point_can_be_put_off),
+        cmocka_unit_test(a_run_starts_from_weights),
+        cmocka_unit_test(a_start_that_does_not_fit_is_refused),
         cmocka_unit_test(a_round_that_does_not_learn_ends_the_run),
         cmocka_unit_test(a_loss_that_is_no_number_names_its_batch),
         cmocka_unit_test(a_checkpoint_of_another_network_is_refused),

@@ -44,7 +44,8 @@ static const key keys[] = {
     {"prompt_len", KEY_INTEGERS, AT(config.prompt_len), 1, 0, 1e6, false},
     {"prompt_dims", KEY_INTEGERS, AT(config.prompt_dims), 3, 0, 1e6, false},
     {"prompt_sizes", KEY_INTEGERS, AT(config.prompt_sizes), 3, 0, 1e6, false},
-    {"rounds", KEY_INTEGERS, AT(rounds), 1, 1, 1000, false},
+    {"start", KEY_TEXT, AT(start), 512, 0, 0, false},
+    {"rounds", KEY_INTEGERS, AT(rounds), 1, 0, 1000, false},
     {"percent", KEY_NUMBERS, AT(percent), 1, 0.01, 99.99, false},
     {"scope", KEY_SCOPE, AT(scope), 1, 0, 0, false},
     {"slack", KEY_NUMBERS, AT(slack), 1, 0, 100, false},
@@ -366,6 +367,11 @@ mirl_status trainer_recipe_check(trainer_recipe *recipe, mirl_error *error) {
     if (!graph)
         return MIRL_ERROR_ARGUMENT;
     mirl_graph_free(graph);
+    if (!recipe->rounds && !recipe->start[0])
+        return mirl_fail(
+            error, MIRL_ERROR_ARGUMENT,
+            "rounds is '0', it must be a whole number from 1 to 1000 unless `start` names weights "
+            "to train further");
     if (!recipe->first_round.amount)
         recipe->first_round = recipe->round;
     if (!recipe->last_round.amount)

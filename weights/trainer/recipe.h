@@ -11,7 +11,7 @@
 /** What surviving weights and biases go back to before a round. Temperatures and prompts keep their trained
  * values, as published. */
 typedef enum trainer_reset {
-    TRAINER_RESET_PUBLISHED, ///< the initial values
+    TRAINER_RESET_PUBLISHED, ///< the initial values, or those of `start`
     TRAINER_RESET_REWIND,    ///< the values after `rewind` steps of round 0
     TRAINER_RESET_NONE,      ///< nothing: training goes on from the trained values
 } trainer_reset;
@@ -28,7 +28,8 @@ typedef struct trainer_recipe {
     char name[64]; ///< what the weights' "task" says
     mirl_config config;
 
-    int rounds; ///< of pruning, after the dense round 0; 1..1000
+    char start[512]; ///< weights that round 0 begins with, zeros of which stay; "": initial values
+    int rounds;      ///< of pruning, after round 0; 1..1000, or 0 where there is a start
     double percent;
     trainer_scope scope;
     double slack; ///< of the compute scope, masks.h

@@ -5,7 +5,6 @@
 #include "trainer/runlog.h"
 #include "trainer/team.h"
 #include "trainer/winner.h"
-#include "weights/config.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -204,8 +203,7 @@ static mirl_status train_step(run *run, mirl_error *error) {
         return status && status != MIRL_ERROR_FORMAT ? mirl_fail(error, status, "%s", failure.message)
                                                      : name_culprits(run, error);
     }
-    trainer_team_step(run->team, &adamw, state->values, state->moment1, state->moment2,
-                      state->round > 0 ? state->mask : NULL);
+    trainer_team_step(run->team, &adamw, state->values, state->moment1, state->moment2, state->mask);
     count_step(run, shared[SHARED_LOSS], shared[SHARED_IDENTITY], shared[SHARED_ELAPSED]);
     run->stop = shared[SHARED_STOP] > 0;
     if (recipe->reset == TRAINER_RESET_REWIND && state->total_step == (uint64_t)recipe->rewind) {
@@ -455,25 +453,41 @@ static mirl_status check_network(const run *run, const char *text, mirl_error *e
     mirl_status status = trainer_recipe_parse(&recipe, text, "checkpoint", error);
     if (status)
         return status;
-    char *theirs = mirl_config_print(&recipe.config), *ours = mirl_config_print(&run->recipe->config);
-    if (!theirs || !ours)
-        status = mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory to compare the recipe");
-    else if (strcmp(theirs, ours) != 0)
-        status = mirl_fail(error, MIRL_ERROR_ARGUMENT,
-                           "%.100s/checkpoint is of another network, %.200s; the recipe's must be the same",
-                           run->options->folder, theirs);
-    free(theirs);
-    free(ours);
+    char path[1100];
+    snprintf(path, sizeof path, "%s/checkpoint", run->options->folder);
+    return trainer_same_network(&run->recipe->config, &recipe.config, path, error);
+}
+
+/* θ0: the values that round 0 begins with. */
+static mirl_status first_values(const run *run, float *values, mirl_error *error) {
+    if (!run->recipe->start[0]) {
+        trainer_network_initial(run->network, run->recipe->data.seed, values);
+        return MIRL_OK;
+    }
+    char *path = mirl_weights_find(run->recipe->start, error);
+    mirl_status status = path ? trainer_weights_read(path, run->graph, values, error) : error->status;
+    free(path);
     return status;
 }
 
+/* Prunable weights that are zero already stay so. */
+static void mask_zeros(const run *run) {
+    size_t first = 0;
+    for (int l = 0; l < run->graph->layer_count; first += run->graph->layers[l++].count)
+        if (mirl_layer_is_prunable(&run->graph->layers[l]))
+            for (size_t i = first; i < first + run->graph->layers[l].count; i++)
+                run->state.mask[i] = run->state.values[i] != 0;
+}
+
 /* The recipe may name another origin than that of the run before. */
-static void check_origin(run *run) {
+static mirl_status check_origin(run *run, mirl_error *error) {
     trainer_state *state = &run->state;
+    mirl_status status = MIRL_OK;
     if (run->recipe->reset == TRAINER_RESET_PUBLISHED && state->origin_taken)
-        trainer_network_initial(run->network, run->recipe->data.seed, state->origin);
+        status = first_values(run, state->origin, error);
     if (run->recipe->reset == TRAINER_RESET_PUBLISHED || state->total_step < (uint64_t)run->recipe->rewind)
         state->origin_taken = false;
+    return status;
 }
 
 static mirl_status start_state(run *run, mirl_error *error) {
@@ -494,14 +508,18 @@ static mirl_status start_state(run *run, mirl_error *error) {
         if (warning[0])
             say(run, "%s", warning);
         if (!status) {
-            check_origin(run);
             say(run, "going on in round %d after step %" PRIu64, state->round, state->step);
-            return trainer_network_structure(run->network, state->round ? state->mask : NULL, error);
+            status = check_origin(run, error);
+            return status ? status : trainer_network_structure(run->network, state->mask, error);
         }
     }
-    trainer_network_initial(run->network, run->recipe->data.seed, state->values);
+    status = first_values(run, state->values, error);
+    if (status)
+        return status;
     memcpy(state->origin, state->values, state->parameters * sizeof *state->origin);
-    return MIRL_OK;
+    if (run->recipe->start[0])
+        mask_zeros(run);
+    return trainer_network_structure(run->network, state->mask, error);
 }
 
 static mirl_status open_run(run *run, mirl_error *error) {

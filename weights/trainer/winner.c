@@ -1,10 +1,12 @@
 #include "trainer/winner.h"
 
 #include "error.h"
+#include "weights/config.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { BATCHES = 16 };
 
@@ -40,6 +42,21 @@ mirl_status trainer_weights_write(const char *path, const mirl_graph *graph, con
     return status;
 }
 
+mirl_status trainer_same_network(const mirl_config *wanted, const mirl_config *given, const char *path,
+                                 mirl_error *error) {
+    char *ours = mirl_config_print(wanted), *theirs = mirl_config_print(given);
+    mirl_status status = MIRL_OK;
+    if (!ours || !theirs)
+        status = mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory to compare the recipe");
+    else if (strcmp(ours, theirs) != 0)
+        status =
+            mirl_fail(error, MIRL_ERROR_ARGUMENT,
+                      "%.200s is of another network, %.200s; the recipe's must be the same", path, theirs);
+    free(ours);
+    free(theirs);
+    return status;
+}
+
 /* The mean loss on fresh batches. */
 static mirl_status measure(const float *values, trainer_team *team, trainer_data *data, uint64_t step,
                            float *degraded, float *clean, double *loss, mirl_error *error) {
@@ -54,15 +71,17 @@ static mirl_status measure(const float *values, trainer_team *team, trainer_data
     return status;
 }
 
-static mirl_status read_values(const char *path, float *values, mirl_error *error) {
+mirl_status trainer_weights_read(const char *path, const mirl_graph *graph, float *values,
+                                 mirl_error *error) {
     mirl_weights *weights = mirl_weights_open(path, error);
     if (!weights)
-        return MIRL_ERROR_FILE;
-    const mirl_graph *graph = mirl_weights_graph(weights);
-    for (int i = 0; i < graph->layer_count; values += graph->layers[i++].count)
+        return error->status;
+    mirl_status status =
+        trainer_same_network(&graph->config, &mirl_weights_graph(weights)->config, path, error);
+    for (int i = 0; i < graph->layer_count && !status; values += graph->layers[i++].count)
         mirl_weights_values(weights, i, values);
     mirl_weights_close(weights);
-    return MIRL_OK;
+    return status;
 }
 
 mirl_status trainer_winner_write(trainer_winner *winner, trainer_network *network, trainer_team *team,
@@ -80,7 +99,7 @@ mirl_status trainer_winner_write(trainer_winner *winner, trainer_network *networ
     if (!degraded || !clean || !values)
         status = mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory to measure the result");
     if (!status)
-        status = trainer_network_structure(network, winner->round ? winner->mask : NULL, error);
+        status = trainer_network_structure(network, winner->mask, error);
     if (!status)
         status = trainer_weights_write(path, winner->graph, winner->values, MIRL_F32, recipe, winner->round,
                                        error);
@@ -90,7 +109,7 @@ mirl_status trainer_winner_write(trainer_winner *winner, trainer_network *networ
     if (!status)
         status = measure(winner->values, team, data, step, degraded, clean, &winner->loss, error);
     if (!status)
-        status = read_values(path_i8, values, error);
+        status = trainer_weights_read(path_i8, winner->graph, values, error);
     if (!status)
         status = measure(values, team, data, step, degraded, clean, &winner->loss_i8, error);
     free(degraded);

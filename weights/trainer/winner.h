@@ -11,6 +11,15 @@
 mirl_status trainer_weights_write(const char *path, const mirl_graph *graph, const float *values,
                                   mirl_type type, const trainer_recipe *recipe, int round, mirl_error *error);
 
+/** Reads the values of a file whose network must be the graph's. MIRL_ERROR_FILE, _FORMAT, _ARGUMENT (another
+ * network) or _MEMORY. */
+mirl_status trainer_weights_read(const char *path, const mirl_graph *graph, float *values, mirl_error *error);
+
+/** MIRL_ERROR_ARGUMENT with a sentence about `path`, which holds `given`, unless that is `wanted`; or
+ * _MEMORY. */
+mirl_status trainer_same_network(const mirl_config *wanted, const mirl_config *given, const char *path,
+                                 mirl_error *error);
+
 typedef struct trainer_winner {
     const mirl_graph *graph;
     const trainer_recipe *recipe;
