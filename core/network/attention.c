@@ -5,6 +5,8 @@
  *   2. The (c/heads) x (c/heads) map of each head: norms, temperature, softmax.
  *   3. y = x + project_out (map v), pixel by pixel, in place of v. With one head map and projection are
  *      multiplied first.
+ *
+ * Where the run's reference knows the map, step 1 makes v only, and step 2 is left out.
  */
 #include <math.h>
 #include <string.h>
@@ -13,6 +15,7 @@
 
 struct attention {
     const mirl_run *run;
+    bool known; /* the map, from the run's reference */
     const mirl_block *block;
     const mirl_map *x, *y;
     mirl_walk walk;
@@ -41,7 +44,7 @@ static struct attention describe(const mirl_model *model, const mirl_block *bloc
     a.sums = mirl_arena_take(shared, a.sums_count * mirl_walk_units(&a.walk));
     a.maps = mirl_arena_take(shared, maps);
     a.folded_map = mirl_arena_take(shared, maps);
-    a.packed = mirl_arena_take(shared, (size_t)block->heads * mirl_packed(size, size));
+    a.packed = mirl_arena_take(shared, mirl_reference_map_floats(block));
     return a;
 }
 
@@ -91,10 +94,10 @@ static void convolve_part(const struct attention *a, struct strip_scratch *s, in
 
     mirl_window_part(&s->window, part);
     for (size_t i = 0, c = s->window.first; i < rows; i++, c++) {
-        if (c < qk)
-            mirl_window_depthwise(&s->window, i, s->qk + c * s->pitch, region->columns);
-        else
+        if (c >= qk)
             mirl_window_depthwise(&s->window, i, mirl_map_row(a->y, (int)(c - qk), y) + region->x, a->y->row);
+        else if (!a->known)
+            mirl_window_depthwise(&s->window, i, s->qk + c * s->pitch, region->columns);
         mirl_ahead_step(ahead);
     }
 }
@@ -106,15 +109,18 @@ static void look_at_unit(void *context, size_t unit, int thread) {
     struct strip_scratch s = strip_scratch(a, a->run, &arena);
     mirl_region region = mirl_walk_region(&a->walk, unit);
 
+    if (a->known) /* v's part, or the one that holds it */
+        s.window.first_part = 2 * (int)c / s.window.convolution->part[0].rows;
     mirl_window_begin(&s.window, &region, s.dots);
     for (size_t done = 0, rows; done < region.rows; done += rows) {
         size_t y = region.y + done;
         rows = region.rows - done < a->walk.strip_rows ? region.rows - done : a->walk.strip_rows;
         mirl_ahead ahead = mirl_map_ahead(a->y, region.x, y, region.columns, rows, 3 * c);
         mirl_window_advance(&s.window, y, rows);
-        for (int part = 0; part < s.window.convolution->parts; part++)
+        for (int part = s.window.first_part; part < s.window.convolution->parts; part++)
             convolve_part(a, &s, part, y, &ahead);
-        add_products(a, &s, rows * region.columns, a->sums + unit * a->sums_count, done == 0);
+        if (!a->known)
+            add_products(a, &s, rows * region.columns, a->sums + unit * a->sums_count, done == 0);
     }
 }
 
@@ -212,8 +218,12 @@ bool mirl_attention(const mirl_run *run, const mirl_block *block, const mirl_map
 
     a.run = run;
     a.y = y;
+    if (run->reference) {
+        a.packed = run->reference->maps[block - model->graph->blocks];
+        a.known = run->reference->known;
+    }
     return mirl_team_run(run->team, mirl_walk_units(&a.walk), run->share * pixels * look, look_at_unit, &a) &&
-           mirl_team_run(run->team, (size_t)block->heads, 0, make_map, &a) &&
+           (a.known || mirl_team_run(run->team, (size_t)block->heads, 0, make_map, &a)) &&
            mirl_team_run(run->team, mirl_map_pieces(x), run->share * pixels * project, project_unit, &a);
 }
 

@@ -266,10 +266,11 @@ static double whole_cost(const mirl_model *model) {
     return cost;
 }
 
-bool mirl_network_run(mirl_network *network, mirl_team *team, double share, mirl_tap tap, void *user) {
+static struct pass begin_pass(const mirl_network *network, mirl_team *team, double share) {
     double pixels = (double)network->image.width * (double)network->image.height;
-    struct pass pass = {
+    return (struct pass){
         .run = {.model = network->model,
+                .part = {{0, (float)network->image.width}, {0, (float)network->image.height}},
                 .team = team,
                 .scratch = network->scratch,
                 .scratch_floats = network->scratch_floats,
@@ -277,8 +278,22 @@ bool mirl_network_run(mirl_network *network, mirl_team *team, double share, mirl
                 .share = share / (pixels * whole_cost(network->model))},
         .network = network,
         .graph = network->model->graph,
-        .tap = tap,
-        .user = user,
     };
+}
+
+bool mirl_network_run(mirl_network *network, mirl_team *team, double share, mirl_tap tap, void *user) {
+    struct pass pass = begin_pass(network, team, share);
+    pass.tap = tap;
+    pass.user = user;
     return run_graph(&pass);
+}
+
+bool mirl_network_run_part(mirl_network *network, mirl_team *team, double share, mirl_reference *reference,
+                           mirl_part part) {
+    struct pass pass = begin_pass(network, team, share);
+    pass.run.reference = reference;
+    pass.run.part = part;
+    bool done = run_graph(&pass);
+    reference->known |= done;
+    return done;
 }

@@ -4,6 +4,7 @@
 
 #include "network/map.h"
 #include "network/model.h"
+#include "network/reference.h"
 #include "team.h"
 
 /** A model with the memory for images of one size. For one run at a time. */
@@ -29,5 +30,10 @@ typedef void (*mirl_tap)(const char *module, const mirl_map *result, void *user)
 /** correction = network(image) - image, adding `share` to the team's progress. `tap` may be NULL. False if
  * cancelled. */
 bool mirl_network_run(mirl_network *network, mirl_team *team, double share, mirl_tap tap, void *user);
+
+/** The same for a part of a picture. A reference that is not known yet takes what this run finds; one that is
+ * known takes the place of that. */
+bool mirl_network_run_part(mirl_network *network, mirl_team *team, double share, mirl_reference *reference,
+                           mirl_part part);
 
 #endif

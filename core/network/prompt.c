@@ -7,9 +7,10 @@ struct prompt {
     const mirl_run *run;
     const mirl_prompt *prompt;
     const mirl_map *x, *picture;
-    float *means;  /* [features] */
-    float *shares; /* [prompt_len], after the softmax */
-    float *mixed;  /* [channels][size][size] */
+    mirl_span across, down; /* where `picture` lies, in its own pixels */
+    float *means;           /* [features] */
+    float *shares;          /* [prompt_len], after the softmax */
+    float *mixed;           /* [channels][size][size] */
 };
 
 static struct prompt describe(const mirl_model *model, const mirl_prompt *prompt, mirl_arena *shared) {
@@ -18,6 +19,10 @@ static struct prompt describe(const mirl_model *model, const mirl_prompt *prompt
     p.means = mirl_arena_take(shared, (size_t)prompt->features);
     p.mixed = mirl_arena_take(shared, (size_t)prompt->channels * (size_t)prompt->size * (size_t)prompt->size);
     return p;
+}
+
+static mirl_span scaled(mirl_span span, int scale) {
+    return (mirl_span){span.begin / (float)scale, span.whole / (float)scale};
 }
 
 static void mean_unit(void *context, size_t channel, int thread) {
@@ -67,8 +72,8 @@ static void mix_unit(void *context, size_t channel, int thread) {
 }
 
 /* The two source pixels and the second's weight of a bilinear resize with half-pixel centres. */
-static float between(size_t at, size_t size, int source, int *first, int *second) {
-    float position = ((float)at + 0.5f) * ((float)source / (float)size) - 0.5f;
+static float between(size_t at, mirl_span span, int source, int *first, int *second) {
+    float position = ((float)at + span.begin + 0.5f) * ((float)source / span.whole) - 0.5f;
     if (position < 0)
         position = 0;
     *first = (int)position < source - 1 ? (int)position : source - 1;
@@ -82,7 +87,7 @@ static void resize_unit(void *context, size_t y, int thread) {
     mirl_arena arena = mirl_run_scratch(p->run, thread);
     float *line = mirl_arena_take(&arena, (size_t)size);
     int top, bottom, left, right;
-    float down = between(y, p->picture->height, size, &top, &bottom);
+    float down = between(y, p->down, size, &top, &bottom);
 
     for (int c = 0; c < p->prompt->channels; c++) {
         const float *source = p->mixed + (size_t)c * (size_t)size * (size_t)size;
@@ -90,7 +95,7 @@ static void resize_unit(void *context, size_t y, int thread) {
         for (int x = 0; x < size; x++)
             line[x] = source[top * size + x] * (1 - down) + source[bottom * size + x] * down;
         for (size_t x = 0; x < p->picture->width; x++) {
-            float across = between(x, p->picture->width, size, &left, &right);
+            float across = between(x, p->across, size, &left, &right);
             row[x] = line[left] * (1 - across) + line[right] * across;
         }
     }
@@ -103,9 +108,15 @@ bool mirl_prompt_run(const mirl_run *run, const mirl_prompt *prompt, const mirl_
     p.run = run;
     p.x = x;
     p.picture = picture;
-    if (!mirl_team_run(run->team, (size_t)prompt->features, 0, mean_unit, &p))
-        return false;
-    share(&p);
+    p.across = scaled(run->part.across, prompt->scale);
+    p.down = scaled(run->part.down, prompt->scale);
+    if (run->reference)
+        p.shares = run->reference->shares[prompt - run->model->graph->prompt];
+    if (!run->reference || !run->reference->known) {
+        if (!mirl_team_run(run->team, (size_t)prompt->features, 0, mean_unit, &p))
+            return false;
+        share(&p);
+    }
     return mirl_team_run(run->team, (size_t)prompt->channels, 0, mix_unit, &p) &&
            mirl_team_run(run->team, picture->height, 0, resize_unit, &p) &&
            mirl_convolve3(run, prompt->conv3x3, MIRL_KEEP, picture, out);

@@ -10,6 +10,7 @@
 
 #include "network/map.h"
 #include "network/model.h"
+#include "network/reference.h"
 #include "team.h"
 
 /* ---- Memory ------------------------------------------------------------------------------------------ */
@@ -31,6 +32,8 @@ static inline float *mirl_arena_take(mirl_arena *arena, size_t count) {
 /** What every stage needs. */
 typedef struct mirl_run {
     const mirl_model *model;
+    mirl_reference *reference; ///< or NULL: what the stages find is theirs alone
+    mirl_part part;
     mirl_team *team;
     float *scratch;        ///< team size pieces
     size_t scratch_floats; ///< a thread's piece
@@ -85,6 +88,7 @@ typedef struct mirl_window {
     const float *norm_weight, *norm_bias;
     const mirl_convolution *convolution;
     const float *depthwise; ///< [channels][9]
+    int first_part;         ///< of the convolution's; those before it are left out
     mirl_region region;
     size_t row;            ///< floats in a row that is convolved: region.columns + 2
     ptrdiff_t y;           ///< image row that the present strip begins with
@@ -97,7 +101,7 @@ typedef struct mirl_window {
     size_t sums_pitch;
 } mirl_window;
 
-/** Takes the window's memory from the arena. */
+/** Takes the window's memory from the arena. All parts count, until first_part is set. */
 mirl_window mirl_window_create(mirl_arena *arena, const mirl_run *run, const mirl_walk *walk,
                                const mirl_map *map, int norm_weight, int norm_bias, int convolution,
                                int depthwise);
@@ -109,7 +113,7 @@ void mirl_window_begin(mirl_window *window, const mirl_region *region, float *sp
 /** Takes in what the strip of image rows y..y+rows-1 needs beside what has come in. */
 void mirl_window_advance(mirl_window *window, size_t y, size_t rows);
 
-/** Goes to a part of the strip: every part in turn. */
+/** Goes to a part of the strip: every part from first_part on, in turn. */
 void mirl_window_part(mirl_window *window, int part);
 
 /** The result of the strip for one channel of the part to out, whose rows are out_row floats apart. Called

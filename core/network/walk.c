@@ -3,9 +3,10 @@
 #include <string.h>
 
 enum {
-    BAND = 64,             /* columns */
+    BAND = 64,                /* columns */
     STRIP_FLOATS = 256 << 10, /* of all channels of a strip: a second-level cache of 1 MiB */
-    MOST_STRIP_PIXELS = 396,  /* six rows of a band and its neighbours: few lanes of the last vector are idle */
+    MOST_STRIP_PIXELS =
+        396, /* six rows of a band and its neighbours: few lanes of the last vector are idle */
     LEAST_STRIP_PIXELS = 64,
     UNITS = 4,             /* and a multiple of them, for the threads of a desktop to end together */
     LEAST_CHUNK_ROWS = 16, /* each chunk computes two rows of its neighbours again */
@@ -96,6 +97,11 @@ static void clear_outside(const mirl_window *window, int channels) {
     }
 }
 
+/* The first channel of a part. */
+static int first_row(const mirl_window *window, int part) {
+    return part * window->convolution->part[0].rows;
+}
+
 /* Takes in rows y..y+rows-1, of which some may lie outside the image. Reads a column to either side of the
  * image too, where other memory of the network is: what comes of it is cleared. */
 static void take_in(mirl_window *window, ptrdiff_t y, size_t rows) {
@@ -112,8 +118,9 @@ static void take_in(mirl_window *window, ptrdiff_t y, size_t rows) {
     size_t next = (size_t)(y + (ptrdiff_t)rows), end = region->y + region->rows + 1;
     end = end < map->height ? end : map->height;
     size_t left = next < end ? end - next : 0;
-    window->ahead = mirl_map_ahead(map, region->x, next, region->columns, left < rows ? left : rows,
-                                   (size_t)window->convolution->rows);
+    window->ahead =
+        mirl_map_ahead(map, region->x, next, region->columns, left < rows ? left : rows,
+                       (size_t)(window->convolution->rows - first_row(window, window->first_part)));
 }
 
 void mirl_window_begin(mirl_window *window, const mirl_region *region, float *spare) {
@@ -121,7 +128,7 @@ void mirl_window_begin(mirl_window *window, const mirl_region *region, float *sp
     window->row = region->columns + 2;
     memset(window->sums, 0, window->sums_pitch * (size_t)window->convolution->rows * sizeof *window->sums);
     take_in(window, (ptrdiff_t)region->y - 1, 2);
-    for (int part = 0; part < window->convolution->parts; part++) {
+    for (int part = window->first_part; part < window->convolution->parts; part++) {
         mirl_window_part(window, part);
         for (size_t c = 0; c < (size_t)window->convolution->part[part].rows; c++)
             mirl_window_depthwise(window, c, spare, region->columns);
@@ -138,7 +145,7 @@ void mirl_window_part(mirl_window *window, int part) {
     mirl_matrix_product(window->kernels, matrix, window->input, window->pitch, window->hidden, window->pitch,
                         window->rows * window->row, NULL, 0);
     clear_outside(window, matrix->rows);
-    window->first = (size_t)part * (size_t)window->convolution->part[0].rows;
+    window->first = (size_t)first_row(window, part);
 }
 
 void mirl_window_depthwise(mirl_window *window, size_t channel, float *out, size_t out_row) {

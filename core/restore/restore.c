@@ -101,9 +101,10 @@ struct job {
     mirl_team *team;
     float *band; /* [3][tile height][image width]: weighted corrections of the image's row y, in row y modulo
                     the height */
-    float *weights;     /* [tile width]: of the present tile's columns */
-    size_t row, column; /* the present tile */
-    size_t top, left;   /* its first pixel */
+    mirl_reference *reference; /* that the tiles share; not known while the sample is restored */
+    float *weights;            /* [tile width]: of the present tile's columns */
+    size_t row, column;        /* the present tile */
+    size_t top, left;          /* its first pixel */
 };
 
 static void load_rows(void *context, size_t y, int thread) {
@@ -115,10 +116,38 @@ static void load_rows(void *context, size_t y, int thread) {
                  map->width);
 }
 
+/* The same for the sample. */
+static void load_sample_rows(void *context, size_t y, int thread) {
+    (void)thread;
+    const struct job *job = context;
+    const mirl_map *map = mirl_network_image(job->network);
+    size_t run;
+    const size_t from_y = mirl_tiling_sample(&job->tiles->down, y, &run);
+    for (size_t x = 0; x < map->width; x += run) {
+        const size_t from_x = mirl_tiling_sample(&job->tiles->across, x, &run);
+        for (int c = 0; c < 3; c++)
+            load_row(job->in, job->in->channels == 3 ? c : 0, from_x, from_y, mirl_map_row(map, c, y) + x,
+                     run);
+    }
+}
+
+static mirl_span span_of(const mirl_tiling *tiling, size_t begin) {
+    return (mirl_span){(float)begin, (float)((tiling->length + 7) / 8 * 8)};
+}
+
 /* Runs the network on the present tile. */
 static bool run_tile(struct job *job, double share) {
+    const mirl_part part = {span_of(&job->tiles->across, job->left), span_of(&job->tiles->down, job->top)};
     return mirl_team_run(job->team, job->tiles->down.size, 0, load_rows, job) &&
-           mirl_network_run(job->network, job->team, share, NULL, NULL);
+           mirl_network_run_part(job->network, job->team, share, job->reference, part);
+}
+
+/* Runs it on a sample of the picture, for what all tiles have to agree on. The squares of the sample lie in
+ * it about where they lie in the picture. */
+static bool run_sample(struct job *job, double share) {
+    const mirl_part part = {{0, (float)job->tiles->across.size}, {0, (float)job->tiles->down.size}};
+    return mirl_team_run(job->team, job->tiles->down.size, 0, load_sample_rows, job) &&
+           mirl_network_run_part(job->network, job->team, share, job->reference, part);
 }
 
 static float *band_row(const struct job *job, int channel, size_t y) {
@@ -167,8 +196,10 @@ static bool restore_tile(struct job *job, double share) {
 
 static bool restore_tiles(struct job *job) {
     const mirl_tiling *across = &job->tiles->across, *down = &job->tiles->down;
-    const double share = 1 / (double)(across->count * down->count);
+    const double share = 1 / (double)(across->count * down->count + 1);
 
+    if (!run_sample(job, share))
+        return false;
     for (job->row = 0; job->row < down->count; job->row++) {
         job->top = mirl_tiling_start(down, job->row);
         for (job->column = 0; job->column < across->count; job->column++)
@@ -185,7 +216,8 @@ static bool restore_tiles(struct job *job) {
 static bool restore_whole(struct job *job) {
     const mirl_map *correction = mirl_network_correction(job->network);
 
-    if (!run_tile(job, 1))
+    if (!mirl_team_run(job->team, job->tiles->down.size, 0, load_rows, job) ||
+        !mirl_network_run(job->network, job->team, 1, NULL, NULL))
         return false;
     for (size_t y = 0; y < job->in->height; y++)
         store_row(job->in, job->out, y, mirl_map_row(correction, 0, y), correction->pitch, job->strength);
@@ -203,15 +235,17 @@ static mirl_status run_job(struct job *job, const mirl_model *model, const mirl_
     if (!whole) {
         job->band = calloc(3 * down->size * across->length, sizeof *job->band);
         job->weights = malloc(across->size * sizeof *job->weights);
+        job->reference = mirl_reference_create(model);
     }
     if (!job->network)
         status = MIRL_ERROR_MEMORY;
-    else if (!job->team || (!whole && !(job->band && job->weights)))
+    else if (!job->team || (!whole && !(job->band && job->weights && job->reference)))
         status = mirl_fail(error, MIRL_ERROR_MEMORY, "the system has not enough memory");
     else if (!(whole ? restore_whole(job) : restore_tiles(job)))
         status = mirl_fail(error, MIRL_ERROR_CANCELLED, "cancelled");
     free(job->band);
     free(job->weights);
+    mirl_reference_free(job->reference);
     mirl_network_free(job->network);
     mirl_team_free(job->team);
     return status;

@@ -51,11 +51,22 @@ float mirl_tiling_weight(const mirl_tiling *tiling, size_t i, size_t at) {
     return weight;
 }
 
+size_t mirl_tiling_sample(const mirl_tiling *tiling, size_t at, size_t *run) {
+    const size_t most = tiling->size / MIRL_TILE_SAMPLE;
+    const size_t squares = tiling->count == 1 ? 1 : most < 2 ? 2 : most;
+    const size_t size = tiling->size / squares, last = tiling->size - (squares - 1) * size;
+    const size_t square = at / size < squares ? at / size : squares - 1, within = at - square * size;
+
+    *run = (square + 1 < squares ? size : last) - within;
+    return squares > 1 ? (tiling->length - last) * square / (squares - 1) + within : within;
+}
+
 /* What a cut takes, without the threads' scratch. */
 static uint64_t memory_of(const mirl_model *model, const mirl_tiles *tiles) {
     uint64_t bytes = mirl_network_bytes(model, tiles->across.size, tiles->down.size, 0);
     if (tiles->across.count * tiles->down.count > 1)
-        bytes += (uint64_t)3 * tiles->across.length * tiles->down.size * sizeof(float);
+        bytes += (uint64_t)3 * tiles->across.length * tiles->down.size * sizeof(float) +
+                 mirl_reference_bytes(model);
     return bytes;
 }
 

@@ -11,7 +11,7 @@ typedef struct mirl_tiling {
     size_t size, count;
 } mirl_tiling;
 
-enum { MIRL_TILE_OVERLAP = 16 }; ///< pixels
+enum { MIRL_TILE_OVERLAP = 16, MIRL_TILE_SAMPLE = 128 }; ///< pixels
 
 /** The first pixel of tile i. */
 size_t mirl_tiling_start(const mirl_tiling *tiling, size_t i);
@@ -19,6 +19,11 @@ size_t mirl_tiling_start(const mirl_tiling *tiling, size_t i);
 /** The weight of pixel `at`, counted from the image's edge, in tile i: 0..1; those of all tiles add up to 1.
  */
 float mirl_tiling_weight(const mirl_tiling *tiling, size_t i, size_t at);
+
+/** Of a sample of the picture that fills one tile, squares of about MIRL_TILE_SAMPLE pixels evenly spread:
+ * the place in the picture of pixel `at` of the sample, and how many pixels from there on follow each other.
+ */
+size_t mirl_tiling_sample(const mirl_tiling *tiling, size_t at, size_t *run);
 
 typedef struct mirl_tiles {
     mirl_tiling across, down;

@@ -123,6 +123,37 @@ static void tiles_in_place(void **state) {
     free(expected.data);
 }
 
+/* Of a picture whose halves have nothing in common, tiles make what the whole makes: the correction of one
+ * half depends on the other. */
+static void tiles_see_the_whole(void **state) {
+    (void)state;
+    mirl_options options = mirl_options_default();
+    mirl_image in = picture(640, 160, 3), whole = picture(640, 160, 3), tiled = picture(640, 160, 3);
+    mirl_image left = in, alone = picture(320, 160, 3);
+    double apart = 0, apart_alone = 0;
+    for (size_t i = 0; i < samples(&in); i++)
+        if (i / 3 % 640 >= 320)
+            in.data[i] = 0.9f - 0.1f * (float)(i % 3);
+    options.tile = MIRL_TILE_WHOLE;
+    restore(&in, &whole, &options);
+    left.width = 320;
+    restore(&left, &alone, &options);
+    options.tile = 336;
+    restore(&in, &tiled, &options);
+    for (size_t y = 0; y < 160; y++)
+        for (size_t x = 0; x < 3 * 200; x++) {
+            float expected = whole.data[3 * 640 * y + x];
+            apart += (double)fabsf(tiled.data[3 * 640 * y + x] - expected);
+            apart_alone += (double)fabsf(alone.data[3 * 320 * y + x] - expected);
+        }
+    if (!(apart < 0.25 * apart_alone))
+        fail_msg("tiles differ from the whole by %g, half of it restored alone by %g", apart, apart_alone);
+    free(in.data);
+    free(whole.data);
+    free(tiled.data);
+    free(alone.data);
+}
+
 static void strength_mixes(void **state) {
     (void)state;
     mirl_options options = mirl_options_default();
@@ -270,6 +301,7 @@ int main(void) {
         cmocka_unit_test(the_same_bits_on_any_number_of_threads),
         cmocka_unit_test(planes_and_places),
         cmocka_unit_test(tiles_in_place),
+        cmocka_unit_test(tiles_see_the_whole),
         cmocka_unit_test(strength_mixes),
         cmocka_unit_test(values_outside_keep_their_distance),
         cmocka_unit_test(not_a_number_spoils_nothing),

@@ -49,6 +49,28 @@ static void weights_add_up_to_one(void **state) {
         }
 }
 
+/* From one end of the picture to the other, in runs. */
+static void samples_cover_the_picture(void **state) {
+    (void)state;
+    for (int tile = 128; tile < 700; tile += 56)
+        for (size_t length = 1; length < 3000; length += 1 + length / 7) {
+            mirl_options options = mirl_options_default();
+            mirl_tiles tiles;
+            size_t run, next = 0;
+            options.tile = tile;
+            assert_int_equal(mirl_tiles_plan(&tiles, model, length, 40, &options, 1, NULL), MIRL_OK);
+            const mirl_tiling *across = &tiles.across;
+            assert_int_equal(mirl_tiling_sample(across, 0, &run), 0);
+            for (size_t at = 0; at < across->size; at++) {
+                size_t place = mirl_tiling_sample(across, at, &run);
+                assert_true(run > 0 && at + run <= across->size);
+                assert_true(at == 0 || place == next || place >= next); /* squares do not overlap */
+                next = place + 1;
+            }
+            assert_true(across->count == 1 ? next == across->size : next == length);
+        }
+}
+
 /* Tiles overlap by no more than their number makes necessary. */
 static void little_is_computed_twice(void **state) {
     (void)state;
@@ -97,9 +119,8 @@ static void too_small_a_budget_is_said(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(weights_add_up_to_one),
-        cmocka_unit_test(little_is_computed_twice),
-        cmocka_unit_test(budgets_are_kept),
+        cmocka_unit_test(weights_add_up_to_one),      cmocka_unit_test(samples_cover_the_picture),
+        cmocka_unit_test(little_is_computed_twice),   cmocka_unit_test(budgets_are_kept),
         cmocka_unit_test(too_small_a_budget_is_said),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
