@@ -143,7 +143,7 @@ static bool run_tile(struct job *job, double share) {
 }
 
 /* Runs it on a sample of the picture, for what all tiles have to agree on. The squares of the sample lie in
- * it about where they lie in the picture. */
+ * it where they lie in the picture, in proportion. */
 static bool run_sample(struct job *job, double share) {
     const mirl_part part = {{0, (float)job->tiles->across.size}, {0, (float)job->tiles->down.size}};
     return mirl_team_run(job->team, job->tiles->down.size, 0, load_sample_rows, job) &&

@@ -54,11 +54,13 @@ float mirl_tiling_weight(const mirl_tiling *tiling, size_t i, size_t at) {
 size_t mirl_tiling_sample(const mirl_tiling *tiling, size_t at, size_t *run) {
     const size_t most = tiling->size / MIRL_TILE_SAMPLE;
     const size_t squares = tiling->count == 1 ? 1 : most < 2 ? 2 : most;
-    const size_t size = tiling->size / squares, last = tiling->size - (squares - 1) * size;
-    const size_t square = at / size < squares ? at / size : squares - 1, within = at - square * size;
+    const size_t square = tiling->size / squares, number = at / square < squares ? at / square : squares - 1;
+    const size_t size = number + 1 < squares ? square : tiling->size - number * square;
 
-    *run = (square + 1 < squares ? size : last) - within;
-    return squares > 1 ? (tiling->length - last) * square / (squares - 1) + within : within;
+    const size_t within = at - number * square;
+
+    *run = size - within;
+    return within + (squares > 1 ? (tiling->length * (2 * number + 1) / squares - size) / 2 : 0);
 }
 
 /* What a cut takes, without the threads' scratch. */

@@ -20,7 +20,8 @@ size_t mirl_tiling_start(const mirl_tiling *tiling, size_t i);
  */
 float mirl_tiling_weight(const mirl_tiling *tiling, size_t i, size_t at);
 
-/** Of a sample of the picture that fills one tile, squares of about MIRL_TILE_SAMPLE pixels evenly spread:
+/** Of a sample of the picture that fills one tile, squares of about MIRL_TILE_SAMPLE pixels, each in the
+ * middle of its share of the picture:
  * the place in the picture of pixel `at` of the sample, and how many pixels from there on follow each other.
  */
 size_t mirl_tiling_sample(const mirl_tiling *tiling, size_t at, size_t *run);
