@@ -454,8 +454,8 @@ static void wrong_names_are_said(void **state) {
     complain(program("restore sub -o x.png"), 1, "'sub' cannot be read: it is a folder");
     complain(program("restore n.png sub/n.png -o two/"), 5,
              "'sub/n.png' would replace the result of 'n.png'");
-    complain(program("restore n.png -o x.png --tile 3"), 2,
-             "--tile is '3', it must be auto, 0 or 64 to 65536");
+    complain(program("restore n.png -o x.png --tile 100"), 2,
+             "--tile is '100', it must be auto, 0 or 128 to 65536");
     complain(program("restore n.png -o x.png --memory lots"), 2, "'lots' is not a size");
     complain(program("restore n.png -o x.png --weights snow"), 3, "no weights called 'snow'");
     complain(program("restore n.png -o nowhere/x.png"), 5, "'nowhere/x.png' cannot be written: No such file");

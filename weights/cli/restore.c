@@ -208,7 +208,7 @@ static bool read_tile(const char *text, int *tile) {
         return true;
     }
     *tile = (int)side;
-    return end != text && !*end && (side == 0 || (side >= 64 && side <= 65536));
+    return end != text && !*end && (side == 0 || (side >= 128 && side <= 65536));
 }
 
 /* Decides whether -o is a file or a folder, which is made if its name ends in '/'. */
@@ -218,7 +218,7 @@ static int check_job(const command_line *line, job *job) {
     if (!job->out || !*job->out)
         return options_complain(line, "-o says where the result goes");
     if (!read_tile(job->tile, &job->options.tile))
-        return options_complain(line, "--tile is '%s', it must be auto, 0 or 64 to 65536", job->tile);
+        return options_complain(line, "--tile is '%s', it must be auto, 0 or 128 to 65536", job->tile);
     length = strlen(job->out);
     if (job->out[length - 1] == '/' && !is_folder(job->out) && mkdir(job->out, 0777)) {
         progress_say("restore", "the folder '%s' cannot be made", job->out);
