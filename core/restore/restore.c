@@ -131,13 +131,10 @@ static void load_sample_rows(void *context, size_t y, int thread) {
     }
 }
 
-static mirl_span span_of(const mirl_tiling *tiling, size_t begin) {
-    return (mirl_span){(float)begin, (float)((tiling->length + 7) / 8 * 8)};
-}
-
 /* Runs the network on the present tile. */
 static bool run_tile(struct job *job, double share) {
-    const mirl_part part = {span_of(&job->tiles->across, job->left), span_of(&job->tiles->down, job->top)};
+    const mirl_part part = {mirl_tiling_span(&job->tiles->across, job->left),
+                            mirl_tiling_span(&job->tiles->down, job->top)};
     return mirl_team_run(job->team, job->tiles->down.size, 0, load_rows, job) &&
            mirl_network_run_part(job->network, job->team, share, job->reference, part);
 }

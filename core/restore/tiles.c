@@ -51,12 +51,15 @@ float mirl_tiling_weight(const mirl_tiling *tiling, size_t i, size_t at) {
     return weight;
 }
 
+mirl_span mirl_tiling_span(const mirl_tiling *tiling, size_t begin) {
+    return (mirl_span){(float)begin, (float)multiple_of_8(tiling->length)};
+}
+
 size_t mirl_tiling_sample(const mirl_tiling *tiling, size_t at, size_t *run) {
     const size_t most = tiling->size / MIRL_TILE_SAMPLE;
     const size_t squares = tiling->count == 1 ? 1 : most < 2 ? 2 : most;
     const size_t square = tiling->size / squares, number = at / square < squares ? at / square : squares - 1;
     const size_t size = number + 1 < squares ? square : tiling->size - number * square;
-
     const size_t within = at - number * square;
 
     *run = size - within;

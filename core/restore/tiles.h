@@ -2,7 +2,7 @@
 #ifndef MIRL_CORE_RESTORE_TILES_H
 #define MIRL_CORE_RESTORE_TILES_H
 
-#include "network/model.h"
+#include "network/reference.h"
 
 /** One direction: `count` tiles of `size` pixels (a multiple of 8, the last may reach beyond the image),
  * which lie evenly and overlap by at least MIRL_TILE_OVERLAP. */
@@ -19,6 +19,9 @@ size_t mirl_tiling_start(const mirl_tiling *tiling, size_t i);
 /** The weight of pixel `at`, counted from the image's edge, in tile i: 0..1; those of all tiles add up to 1.
  */
 float mirl_tiling_weight(const mirl_tiling *tiling, size_t i, size_t at);
+
+/** Where a tile that begins at pixel `begin` lies in the picture as the network takes it whole. */
+mirl_span mirl_tiling_span(const mirl_tiling *tiling, size_t begin);
 
 /** Of a sample of the picture that fills one tile, squares of about MIRL_TILE_SAMPLE pixels, each in the
  * middle of its share of the picture:
