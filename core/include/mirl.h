@@ -43,8 +43,7 @@ typedef struct mirl_error {
 
 /* ---- Models ------------------------------------------------------------------------------------------ */
 
-/** An opened weights file, unchangeable and safe to share between threads. Keeps the memory of its last call
- * for the next one of the same size, if that is 128 MiB or less; the system may take it back meanwhile. */
+/** An opened weights file, unchangeable and safe to share between threads. */
 typedef struct mirl_model mirl_model;
 
 /** Opens a weights file (safetensors, see core/weights/FORMAT.md) and prepares it for restoring.

@@ -181,31 +181,9 @@ static void a_model_keeps_no_file_mapped(void **state) {
     mirl_weights_close(golden);
 }
 
-static void memory_is_kept_for_the_next_run(void **state) {
-    (void)state;
-    const size_t bytes = 1 << 20, large = MIRL_SPARE_MOST + (size_t)4096;
-    mirl_spare *spare = mirl_spare_create();
-    float *first = mirl_spare_take(spare, bytes), *second = mirl_spare_take(spare, bytes);
-    assert_true(first && second && first != second);
-    first[100] = 1;
-    mirl_spare_leave(spare, first, bytes);
-    mirl_spare_leave(spare, second, bytes); /* takes the place of the first */
-    assert_ptr_equal(mirl_spare_take(spare, bytes), second);
-    mirl_spare_leave(spare, second, bytes);
-
-    float *other = mirl_spare_take(spare, large);
-    assert_non_null(other);
-    mirl_spare_leave(spare, other, large);
-    other = mirl_spare_take(spare, bytes); /* nothing is kept: fresh */
-    assert_true(other[100] == 0);
-    mirl_spare_leave(spare, other, bytes);
-    mirl_spare_free(spare);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden_taps),
-        cmocka_unit_test(memory_is_kept_for_the_next_run),
         cmocka_unit_test(a_cancel_stops_the_run),
         cmocka_unit_test(a_model_keeps_no_file_mapped),
     };
