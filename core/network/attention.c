@@ -115,7 +115,7 @@ static void look_at_unit(void *context, size_t unit, int thread) {
     for (size_t done = 0, rows; done < region.rows; done += rows) {
         size_t y = region.y + done;
         rows = region.rows - done < a->walk.strip_rows ? region.rows - done : a->walk.strip_rows;
-        mirl_ahead ahead = mirl_map_ahead(a->y, region.x, y, region.columns, rows, 3 * c);
+        mirl_ahead ahead = mirl_map_ahead(a->y, region.x, y, region.columns, rows, a->known ? c : 3 * c);
         mirl_window_advance(&s.window, y, rows);
         for (int part = s.window.first_part; part < s.window.convolution->parts; part++)
             convolve_part(a, &s, part, y, &ahead);

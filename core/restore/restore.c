@@ -107,27 +107,29 @@ struct job {
     size_t top, left;          /* its first pixel */
 };
 
+/* Takes `count` pixels of the image, from (from_x, from_y) on, to the network's from (x, y) on. */
+static void load_run(const struct job *job, size_t from_x, size_t from_y, size_t x, size_t y, size_t count) {
+    for (int c = 0; c < 3; c++)
+        load_row(job->in, job->in->channels == 3 ? c : 0, from_x, from_y,
+                 mirl_map_row(mirl_network_image(job->network), c, y) + x, count);
+}
+
 static void load_rows(void *context, size_t y, int thread) {
     (void)thread;
     const struct job *job = context;
-    const mirl_map *map = mirl_network_image(job->network);
-    for (int c = 0; c < 3; c++)
-        load_row(job->in, job->in->channels == 3 ? c : 0, job->left, job->top + y, mirl_map_row(map, c, y),
-                 map->width);
+    load_run(job, job->left, job->top + y, 0, y, job->tiles->across.size);
 }
 
 /* The same for the sample. */
 static void load_sample_rows(void *context, size_t y, int thread) {
     (void)thread;
     const struct job *job = context;
-    const mirl_map *map = mirl_network_image(job->network);
+    const mirl_tiling *across = &job->tiles->across;
     size_t run;
     const size_t from_y = mirl_tiling_sample(&job->tiles->down, y, &run);
-    for (size_t x = 0; x < map->width; x += run) {
-        const size_t from_x = mirl_tiling_sample(&job->tiles->across, x, &run);
-        for (int c = 0; c < 3; c++)
-            load_row(job->in, job->in->channels == 3 ? c : 0, from_x, from_y, mirl_map_row(map, c, y) + x,
-                     run);
+    for (size_t x = 0; x < across->size; x += run) {
+        const size_t from_x = mirl_tiling_sample(across, x, &run);
+        load_run(job, from_x, from_y, x, y, run);
     }
 }
 

@@ -23,10 +23,9 @@ float mirl_tiling_weight(const mirl_tiling *tiling, size_t i, size_t at);
 /** Where a tile that begins at pixel `begin` lies in the picture as the network takes it whole. */
 mirl_span mirl_tiling_span(const mirl_tiling *tiling, size_t begin);
 
-/** Of a sample of the picture that fills one tile, squares of about MIRL_TILE_SAMPLE pixels, each in the
- * middle of its share of the picture:
- * the place in the picture of pixel `at` of the sample, and how many pixels from there on follow each other.
- */
+/** A sample of the picture fills one tile: squares of about MIRL_TILE_SAMPLE pixels, each from the middle of
+ * its share of the picture. The place in the picture of pixel `at` of the sample, and how many pixels from
+ * there on follow each other. */
 size_t mirl_tiling_sample(const mirl_tiling *tiling, size_t at, size_t *run);
 
 typedef struct mirl_tiles {
