@@ -28,7 +28,8 @@ static inline size_t mirl_pitch(size_t n) {
 }
 
 /** The values of a matrix [rows, columns] that are not zero, in the order in which the product walks them:
- * columns are cut into blocks whose inputs stay in the first-level cache; within a block row by row. */
+ * columns are cut into blocks whose inputs stay in the first-level cache; within a block row by row, of at most
+ * MIRL_SPARSE_VALUES values. */
 typedef struct mirl_sparse {
     int rows, columns, blocks;
     uint32_t *start;  ///< [blocks * rows + 1]: where each block's rows begin in column and value
@@ -37,7 +38,8 @@ typedef struct mirl_sparse {
 } mirl_sparse;
 
 enum {
-    MIRL_DOTS_PIXELS = 128, ///< that dots() may prepare at a time
+    MIRL_SPARSE_VALUES = 4096, ///< that sparse_product() may prepare at a time
+    MIRL_DOTS_PIXELS = 128,    ///< that dots() may prepare at a time
 };
 
 /** Floats for a packed dense matrix. */

@@ -41,33 +41,42 @@ enum {
     DENSE_VECTORS = MIRL_LANES == 16 ? 4 : 2, /* DENSE_ROWS * DENSE_VECTORS accumulators fit the registers */
 };
 
-/* All of w times `vectors` vectors of pixels; vectors is a constant where this is inlined. */
-INLINE void sparse_strip(const int vectors, const mirl_sparse *w, const float *in, size_t in_pitch,
-                         float *out, size_t out_pitch, const float *add, size_t add_pitch) {
-    const uint32_t *start = w->start;
-    for (int block = 0; block < w->blocks; block++, add = out, add_pitch = out_pitch)
-        for (int r = 0; r < w->rows; r++, start++) {
-            float *o = out + r * out_pitch;
-            vec sum[SPARSE_VECTORS];
+/* Rows of a sparse matrix that are multiplied together. */
+struct sparse_rows {
+    int count;
+    const uint32_t *start;  /* [count + 1]: where each row begins, counted as in the matrix */
+    const uint32_t *offset; /* of each value's input, floats */
+    const float *value;
+};
+
+/* The rows times `vectors` vectors of pixels; vectors is a constant where this is inlined. */
+INLINE void sparse_strip(const int vectors, const struct sparse_rows *rows, const float *in, float *out,
+                         size_t out_pitch, const float *add, size_t add_pitch) {
+    const uint32_t *offset = rows->offset;
+    const float *value = rows->value;
+
+    for (int r = 0; r < rows->count; r++, out += out_pitch) {
+        const uint32_t *end = rows->offset + (rows->start[r + 1] - rows->start[0]);
+        vec sum[SPARSE_VECTORS];
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++)
+            sum[v] = add ? load(add + r * add_pitch + v * MIRL_LANES) : (vec){0};
+#pragma GCC unroll 1
+        for (; offset < end; offset++, value++) {
+            const float *x = in + *offset;
+            vec weight = splat(*value);
 #pragma GCC unroll 8
             for (int v = 0; v < vectors; v++)
-                sum[v] = add ? load(add + r * add_pitch + v * MIRL_LANES) : (vec){0};
-#pragma GCC unroll 2
-            for (uint32_t k = start[0]; k < start[1]; k++) {
-                const float *x = in + w->column[k] * in_pitch;
-                vec weight = splat(w->value[k]);
-#pragma GCC unroll 8
-                for (int v = 0; v < vectors; v++)
-                    sum[v] += weight * load(x + v * MIRL_LANES);
-            }
-#pragma GCC unroll 8
-            for (int v = 0; v < vectors; v++)
-                store(o + v * MIRL_LANES, sum[v]);
+                sum[v] += weight * load(x + v * MIRL_LANES);
         }
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++)
+            store(out + v * MIRL_LANES, sum[v]);
+    }
 }
 
-static void sparse_product(const mirl_sparse *w, const float *in, size_t in_pitch, float *out,
-                           size_t out_pitch, size_t pixels, const float *add, size_t add_pitch) {
+static void multiply_rows(const struct sparse_rows *rows, const float *in, float *out, size_t out_pitch,
+                          size_t pixels, const float *add, size_t add_pitch) {
     size_t vectors = (pixels + MIRL_LANES - 1) / MIRL_LANES;
     size_t strips = (vectors + SPARSE_VECTORS - 1) / SPARSE_VECTORS;
 
@@ -76,7 +85,7 @@ static void sparse_product(const mirl_sparse *w, const float *in, size_t in_pitc
         switch (n) {
 #define STRIP(n)                                                                                             \
     case n:                                                                                                  \
-        sparse_strip(n, w, in, in_pitch, out, out_pitch, add, add_pitch);                                    \
+        sparse_strip(n, rows, in, out, out_pitch, add, add_pitch);                                           \
         break;
             STRIP(1)
             STRIP(2)
@@ -93,6 +102,25 @@ static void sparse_product(const mirl_sparse *w, const float *in, size_t in_pitc
         out += n * MIRL_LANES;
         add = add ? add + n * MIRL_LANES : NULL;
     }
+}
+
+/* Rows are short, and what their first input waits for is felt: columns become offsets for many pixels at
+ * once. */
+static void sparse_product(const mirl_sparse *w, const float *in, size_t in_pitch, float *out,
+                           size_t out_pitch, size_t pixels, const float *add, size_t add_pitch) {
+    uint32_t offset[MIRL_SPARSE_VALUES];
+
+    for (int block = 0; block < w->blocks; block++, add = out, add_pitch = out_pitch)
+        for (int r = 0, count; r < w->rows; r += count) {
+            const uint32_t *start = w->start + block * w->rows + r;
+            for (count = 1; r + count < w->rows && start[count + 1] - start[0] <= MIRL_SPARSE_VALUES;)
+                count++;
+            for (uint32_t k = start[0]; k < start[count]; k++)
+                offset[k - start[0]] = w->column[k] * (uint32_t)in_pitch;
+            struct sparse_rows rows = {count, start, offset, w->value + start[0]};
+            multiply_rows(&rows, in, out + (size_t)r * out_pitch, out_pitch, pixels,
+                          add ? add + (size_t)r * add_pitch : NULL, add_pitch);
+        }
 }
 
 #if MIRL_MATRIX_UNIT
