@@ -88,7 +88,7 @@ static void feed_unit(void *context, size_t unit, int thread) {
         size_t y = region.y + done;
         rows = region.rows - done < f->walk.strip_rows ? region.rows - done : f->walk.strip_rows;
         mirl_window_advance(&s.window, y, rows);
-        s.ahead = mirl_map_ahead(f->x, region.x, y, region.columns, rows, (size_t)out->columns);
+        s.ahead = mirl_map_ahead(f->x, (ptrdiff_t)region.x, y, region.columns, rows, (size_t)out->columns);
         for (int group = 0; group < out->parts; group++) {
             gate_group(f, &s, group, rows);
             project_group(f, &s, group, y, rows);

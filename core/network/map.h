@@ -63,24 +63,26 @@ static inline float *mirl_map_piece_data(const mirl_map *map, mirl_piece piece) 
  * pieces, which the processor does not foresee. */
 typedef struct mirl_ahead {
     const mirl_map *map;
-    size_t x, y, columns, rows;
+    ptrdiff_t x;
+    size_t y, columns, rows;
     size_t pieces; ///< asked for by each step
     size_t row;    ///< asked for next
     int channel;   ///< likewise
 } mirl_ahead;
 
-/** To be asked for in `steps` steps. The rectangle may have no rows. */
-static inline mirl_ahead mirl_map_ahead(const mirl_map *map, size_t x, size_t y, size_t columns, size_t rows,
-                                        size_t steps) {
+/** To be asked for in `steps` steps. The rectangle may have no rows, and columns outside. */
+static inline mirl_ahead mirl_map_ahead(const mirl_map *map, ptrdiff_t x, size_t y, size_t columns,
+                                        size_t rows, size_t steps) {
     return (mirl_ahead){map, x, y, columns, rows, (rows * (size_t)map->channels + steps - 1) / steps, 0, 0};
 }
 
 static inline void mirl_ahead_step(mirl_ahead *ahead) {
-    const size_t line = 16; /* floats in a cache line */
+    const ptrdiff_t line = 16; /* floats in a cache line; rows of maps begin with one */
+    const ptrdiff_t first = ahead->x & -line, end = ahead->x + (ptrdiff_t)ahead->columns;
     for (size_t i = 0; i < ahead->pieces && ahead->channel < ahead->map->channels; i++) {
-        const float *piece = mirl_map_row(ahead->map, ahead->channel, ahead->y + ahead->row) + ahead->x;
-        for (size_t k = 0; k < ahead->columns; k += line)
-            __builtin_prefetch(piece + k, 0, 2);
+        const float *row = mirl_map_row(ahead->map, ahead->channel, ahead->y + ahead->row);
+        for (ptrdiff_t x = first; x < end; x += line)
+            __builtin_prefetch(row + x, 0, 2);
         if (++ahead->row == ahead->rows) {
             ahead->row = 0;
             ahead->channel++;

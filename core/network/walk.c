@@ -119,7 +119,7 @@ static void take_in(mirl_window *window, ptrdiff_t y, size_t rows) {
     end = end < map->height ? end : map->height;
     size_t left = next < end ? end - next : 0;
     window->ahead =
-        mirl_map_ahead(map, region->x, next, region->columns, left < rows ? left : rows,
+        mirl_map_ahead(map, (ptrdiff_t)region->x - 1, next, window->row, left < rows ? left : rows,
                        (size_t)(window->convolution->rows - first_row(window, window->first_part)));
 }
 
