@@ -261,8 +261,11 @@ void mirl_amx_dense_product(const float *packed, int rows, int columns, const fl
     _tile_release();
 }
 
-void mirl_amx_dots(const float *a, size_t a_pitch, int a_rows, const float *b, size_t b_pitch, int b_rows,
-                   size_t pixels, float *scratch, float *out, size_t out_pitch, bool add) {
+void mirl_amx_dots(const float *a, size_t a_pitch, const float *a_squares, int a_rows, const float *b,
+                   size_t b_pitch, const float *b_squares, int b_rows, size_t pixels, float *scratch,
+                   float *out, size_t out_pitch, bool add) {
+    (void)a_squares;
+    (void)b_squares;
     const int b_groups = divide_up(b_rows, SIDE);
     uint32_t *left = (uint32_t *)scratch, *right = left + mirl_padded((size_t)a_rows) * MIRL_DOTS_PIXELS;
 

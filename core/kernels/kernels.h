@@ -28,8 +28,8 @@ static inline size_t mirl_pitch(size_t n) {
 }
 
 /** The values of a matrix [rows, columns] that are not zero, in the order in which the product walks them:
- * columns are cut into blocks whose inputs stay in the first-level cache; within a block row by row, of at most
- * MIRL_SPARSE_VALUES values. */
+ * columns are cut into blocks whose inputs stay in the first-level cache; within a block row by row, of at
+ * most MIRL_SPARSE_VALUES values. */
 typedef struct mirl_sparse {
     int rows, columns, blocks;
     uint32_t *start;  ///< [blocks * rows + 1]: where each block's rows begin in column and value
@@ -50,11 +50,11 @@ static inline size_t mirl_packed(int rows, int columns) {
 /** Floats of scratch memory for dots(). */
 static inline size_t mirl_dots_scratch(int a_rows, int b_rows, size_t pixels) {
     return (mirl_padded((size_t)a_rows) + mirl_pitch((size_t)b_rows)) *
-           (pixels > MIRL_DOTS_PIXELS ? pixels : MIRL_DOTS_PIXELS);
+           ((pixels > MIRL_DOTS_PIXELS ? pixels : MIRL_DOTS_PIXELS) + 2 * MIRL_PAD);
 }
 
 typedef struct mirl_kernels {
-    const char *name;   ///< "amx", "avx512", "avx2", "portable", "plain"
+    const char *name;   ///< "amx", "vnni", "avx512", "avx2", "portable", "plain"
     int lanes;          ///< floats in a vector
     double sparse_cost; ///< of a multiply-add of sparse_product(), in those of a large dense_product()
 
@@ -74,11 +74,13 @@ typedef struct mirl_kernels {
     void (*dense_product)(const float *packed, int rows, int columns, const float *in, size_t in_pitch,
                           float *out, size_t out_pitch, size_t pixels, const float *add, size_t add_pitch);
 
-    /** out[i][j] = (add ? out[i][j] : 0) + sum over p of a[i][p] * b[j][p], as exact as dense_product(). Rows
-     * of out are padded, those of a and b are not read beyond `pixels`. scratch: mirl_dots_scratch() floats,
-     * aligned to MIRL_ALIGN. */
-    void (*dots)(const float *a, size_t a_pitch, int a_rows, const float *b, size_t b_pitch, int b_rows,
-                 size_t pixels, float *scratch, float *out, size_t out_pitch, bool add);
+    /** out[i][j] = (add ? out[i][j] : 0) + sum over p of a[i][p] * b[j][p], as exact as dense_product();
+     * table vnni: to sqrt(pixels) * 2^-15 of the product of the rows' lengths, for random errors some 2^-15
+     * of it. a_squares and b_squares: the rows' sum_of_squares(). Rows of out are padded, those of a and b
+     * are not read beyond `pixels`. scratch: mirl_dots_scratch() floats, aligned to MIRL_ALIGN. */
+    void (*dots)(const float *a, size_t a_pitch, const float *a_squares, int a_rows, const float *b,
+                 size_t b_pitch, const float *b_squares, int b_rows, size_t pixels, float *scratch,
+                 float *out, size_t out_pitch, bool add);
 
     /** Each pixel over its channels: out = (in - mean) / sqrt(variance + 1e-5) * weight + bias with the
      * biased variance. In place allowed. Padded. */

@@ -33,8 +33,11 @@ static void dense_product(const float *packed, int rows, int columns, const floa
         }
 }
 
-static void dots(const float *a, size_t a_pitch, int a_rows, const float *b, size_t b_pitch, int b_rows,
-                 size_t pixels, float *scratch, float *out, size_t out_pitch, bool add) {
+static void dots(const float *a, size_t a_pitch, const float *a_squares, int a_rows, const float *b,
+                 size_t b_pitch, const float *b_squares, int b_rows, size_t pixels, float *scratch,
+                 float *out, size_t out_pitch, bool add) {
+    (void)a_squares;
+    (void)b_squares;
     (void)scratch;
     for (int i = 0; i < a_rows; i++)
         for (int j = 0; j < b_rows; j++) {

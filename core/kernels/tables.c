@@ -16,9 +16,16 @@ static const mirl_kernels *const with_avx2[] = {&mirl_kernels_avx2, &mirl_kernel
                                                 &mirl_kernels_plain, NULL};
 static const mirl_kernels *const with_avx512[] = {&mirl_kernels_avx512, &mirl_kernels_avx2,
                                                   &mirl_kernels_portable, &mirl_kernels_plain, NULL};
-static const mirl_kernels *const with_amx[] = {&mirl_kernels_amx,   &mirl_kernels_avx512,
-                                               &mirl_kernels_avx2,  &mirl_kernels_portable,
-                                               &mirl_kernels_plain, NULL};
+static const mirl_kernels *const with_vnni[] = {&mirl_kernels_vnni,  &mirl_kernels_avx512,
+                                                &mirl_kernels_avx2,  &mirl_kernels_portable,
+                                                &mirl_kernels_plain, NULL};
+static const mirl_kernels *const with_amx[] = {&mirl_kernels_amx,
+                                               &mirl_kernels_vnni,
+                                               &mirl_kernels_avx512,
+                                               &mirl_kernels_avx2,
+                                               &mirl_kernels_portable,
+                                               &mirl_kernels_plain,
+                                               NULL};
 
 bool mirl_kernels_have_amx(void) {
     enum { LEAF = 7, BF16 = 1 << 22, TILE = 1 << 24, REQUEST = 0x1023, TILE_DATA = 18 };
@@ -32,8 +39,11 @@ const mirl_kernels *const *mirl_kernels_all(void) {
 #ifdef MIRL_X86
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl"))
-        return mirl_kernels_have_amx() ? with_amx : with_avx512;
+        __builtin_cpu_supports("avx512vl")) {
+        if (!__builtin_cpu_supports("avx512vnni"))
+            return with_avx512;
+        return mirl_kernels_have_amx() ? with_amx : with_vnni;
+    }
     if (avx2)
         return with_avx2;
 #endif

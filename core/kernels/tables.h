@@ -8,6 +8,7 @@ extern const mirl_kernels mirl_kernels_plain;
 extern const mirl_kernels mirl_kernels_portable;
 extern const mirl_kernels mirl_kernels_avx2;
 extern const mirl_kernels mirl_kernels_avx512;
+extern const mirl_kernels mirl_kernels_vnni;
 extern const mirl_kernels mirl_kernels_amx;
 
 /* Whether the processor has AMX with bfloat16 and AVX-512's bytes, and Linux lets this process use it: tiles
@@ -24,7 +25,8 @@ double mirl_amx_dense_cost(int rows, int columns);
 void mirl_amx_pack(const float *w, size_t row_pitch, int rows, int columns, float *packed);
 void mirl_amx_dense_product(const float *packed, int rows, int columns, const float *in, size_t in_pitch,
                             float *out, size_t out_pitch, size_t pixels, const float *add, size_t add_pitch);
-void mirl_amx_dots(const float *a, size_t a_pitch, int a_rows, const float *b, size_t b_pitch, int b_rows,
-                   size_t pixels, float *scratch, float *out, size_t out_pitch, bool add);
+void mirl_amx_dots(const float *a, size_t a_pitch, const float *a_squares, int a_rows, const float *b,
+                   size_t b_pitch, const float *b_squares, int b_rows, size_t pixels, float *scratch,
+                   float *out, size_t out_pitch, bool add);
 
 #endif

@@ -1,6 +1,6 @@
 /* The kernels with GCC's and Clang's vector types: one source, compiled once for each instruction set with
  * MIRL_LANES floats in a vector and MIRL_TABLE as the name of its table; with MIRL_MATRIX_UNIT dense products
- * are amx.c's.
+ * are amx.c's, with MIRL_VNNI dots multiplies integers.
  */
 #include <math.h>
 #include <string.h>
@@ -13,6 +13,9 @@
 
 #ifndef MIRL_MATRIX_UNIT
 #define MIRL_MATRIX_UNIT 0
+#endif
+#ifndef MIRL_VNNI
+#define MIRL_VNNI 0
 #endif
 
 typedef float vec __attribute__((vector_size(MIRL_LANES * 4), may_alias));
@@ -31,6 +34,13 @@ INLINE void store(float *p, vec v) {
 
 INLINE vec splat(float x) {
     return x - (vec){0};
+}
+
+INLINE vec square_root(vec x) {
+    vec y;
+    for (int i = 0; i < MIRL_LANES; i++)
+        y[i] = sqrtf(x[i]);
+    return y;
 }
 
 /* ---- Products ---------------------------------------------------------------------------------------- */
@@ -236,9 +246,118 @@ static void transpose(const float *in, size_t in_pitch, int channels, size_t pix
     }
 }
 
-static void dots(const float *a, size_t a_pitch, int a_rows, const float *b, size_t b_pitch, int b_rows,
-                 size_t pixels, float *scratch, float *out, size_t out_pitch, bool add) {
+#if MIRL_VNNI
+
+enum { PAIR_VECTORS = 3 }; /* DENSE_ROWS * PAIR_VECTORS accumulators */
+
+/* What makes 16-bit integers of a row: the row's length becomes 2^15. By Cauchy-Schwarz no sum of products of
+ * two such rows leaves 32 bits. */
+INLINE float integer_scale(float square) {
+    return square > 0 ? 32768 / sqrtf(square) : 0;
+}
+
+/* Rows of `pixels` floats to rows of 16-bit integers, pitch of them apart, zeros behind the last. */
+static void to_integers(const float *in, size_t in_pitch, const float *squares, int rows, size_t pixels,
+                        int16_t *out, size_t pitch) {
+    for (int r = 0; r < rows; r++) {
+        const vec scale = splat(integer_scale(squares[r]));
+        for (size_t p = 0; p < pixels; p += MIRL_LANES) {
+            const size_t left = pixels - p;
+            const __mmask16 inside = left < MIRL_LANES ? (__mmask16)((1 << left) - 1) : 0xffff;
+            const vec x = (vec)_mm512_maskz_loadu_ps(inside, in + r * in_pitch + p) * scale;
+            _mm256_store_si256((void *)(out + r * pitch + p),
+                               _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32((__m512)x)));
+        }
+    }
+}
+
+/* sum += the products of pairs of 16-bit integers. With the intrinsic GCC 12 copies sums between registers.
+ */
+INLINE void add_pairs(__m512i *sum, __m512i x, __m512i y) {
+    __asm__("vpdpwssd %2, %1, %0" : "+v"(*sum) : "v"(x), "v"(y));
+}
+
+/* rows x vectors results over `pairs` pairs of pixels, in registers; rows and vectors are constants where
+ * this is inlined. a: rows of integers; b: for each pair of pixels a pair of integers of each row. */
+INLINE void pair_tile(const int rows, const int vectors, const int16_t *a, size_t a_pitch, const float *b,
+                      size_t b_pitch, size_t pairs, const float *a_squares, const float *b_squares,
+                      float *out, size_t out_pitch, bool add) {
+    __m512i sum[DENSE_ROWS][PAIR_VECTORS];
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++)
+            sum[r][v] = _mm512_setzero_si512();
+    for (size_t p = 0; p < pairs; p++) {
+        __m512i x[PAIR_VECTORS];
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++)
+            x[v] = (__m512i)load(b + p * b_pitch + v * MIRL_LANES);
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; r++) {
+            int pair;
+            memcpy(&pair, a + r * a_pitch + 2 * p, sizeof pair);
+#pragma GCC unroll 8
+            for (int v = 0; v < vectors; v++)
+                add_pairs(&sum[r][v], x[v], _mm512_set1_epi32(pair));
+        }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++) {
+            float *target = out + r * out_pitch + v * MIRL_LANES;
+            const vec length =
+                square_root(load(b_squares + v * MIRL_LANES)) * (sqrtf(a_squares[r]) * 0x1p-30f);
+            const vec products = (vec)_mm512_cvtepi32_ps(sum[r][v]) * length;
+            store(target, add ? (vec)(load(target) + products) : (vec)products);
+        }
+}
+
+static void dots(const float *a, size_t a_pitch, const float *a_squares, int a_rows, const float *b,
+                 size_t b_pitch, const float *b_squares, int b_rows, size_t pixels, float *scratch,
+                 float *out, size_t out_pitch, bool add) {
+    const size_t integers = mirl_padded(pixels), pairs = (pixels + 1) / 2, pitch = mirl_pitch((size_t)b_rows);
+    float *squares = scratch, *paired = squares + pitch;
+    int16_t *a_integers = (int16_t *)(paired + pairs * pitch);
+    int16_t *b_integers = a_integers + (size_t)a_rows * integers;
+
+    memset(squares, 0, pitch * sizeof *squares);
+    memcpy(squares, b_squares, (size_t)b_rows * sizeof *squares);
+    to_integers(a, a_pitch, a_squares, a_rows, pixels, a_integers, integers);
+    to_integers(b, b_pitch, b_squares, b_rows, pixels, b_integers, integers);
+    transpose((const float *)b_integers, integers / 2, b_rows, pairs, paired, pitch);
+    for (size_t j = 0; j < (size_t)b_rows; j += PAIR_VECTORS * MIRL_LANES) {
+        const size_t left = (b_rows - j + MIRL_LANES - 1) / MIRL_LANES;
+        int r = 0;
+#define TILES(n, vectors)                                                                                    \
+    for (; r + n <= a_rows; r += n)                                                                          \
+        pair_tile(n, vectors, a_integers + r * integers, integers, paired + j, pitch, pairs, a_squares + r,  \
+                  squares + j, out + r * out_pitch + j, out_pitch, add);
+#define VECTORS(n)                                                                                           \
+    TILES(DENSE_ROWS, n)                                                                                     \
+    TILES(2, n)                                                                                              \
+    TILES(1, n)
+        if (left == 1) {
+            VECTORS(1)
+        } else if (left == 2) {
+            VECTORS(2)
+        } else {
+            VECTORS(3)
+        }
+#undef VECTORS
+#undef TILES
+    }
+}
+
+#else
+
+static void dots(const float *a, size_t a_pitch, const float *a_squares, int a_rows, const float *b,
+                 size_t b_pitch, const float *b_squares, int b_rows, size_t pixels, float *scratch,
+                 float *out, size_t out_pitch, bool add) {
     const size_t pitch = mirl_pitch((size_t)b_rows);
+    (void)a_squares;
+    (void)b_squares;
     transpose(b, b_pitch, b_rows, pixels, scratch, pitch);
     multiply(a, a_pitch, a_rows, (int)pixels, scratch, pitch, out, out_pitch, (size_t)b_rows,
              add ? out : NULL, out_pitch);
@@ -246,14 +365,9 @@ static void dots(const float *a, size_t a_pitch, int a_rows, const float *b, siz
 
 #endif
 
-/* ---- Pixel by pixel ---------------------------------------------------------------------------------- */
+#endif
 
-INLINE vec square_root(vec x) {
-    vec y;
-    for (int i = 0; i < MIRL_LANES; i++)
-        y[i] = sqrtf(x[i]);
-    return y;
-}
+/* ---- Pixel by pixel ---------------------------------------------------------------------------------- */
 
 enum { NORM_VECTORS = 4 }; /* at a time: they hide each other's latency */
 

@@ -52,8 +52,8 @@ static struct attention describe(const mirl_model *model, const mirl_block *bloc
 
 struct strip_scratch {
     mirl_window window;
-    float *qk, *dots;
-    size_t pitch; /* qk's, channel to channel */
+    float *qk, *squares, *dots; /* [2c] squares of q and k */
+    size_t pitch;               /* qk's, channel to channel */
 };
 
 static struct strip_scratch strip_scratch(const struct attention *a, const mirl_run *run, mirl_arena *arena) {
@@ -64,6 +64,7 @@ static struct strip_scratch strip_scratch(const struct attention *a, const mirl_
         .pitch = mirl_pitch(mirl_walk_strip_pixels(&a->walk)),
     };
     s.qk = mirl_arena_take(arena, s.pitch * 2 * (size_t)block->channels);
+    s.squares = mirl_arena_take(arena, 2 * (size_t)block->channels);
     s.dots = mirl_arena_take(arena, mirl_dots_scratch(a->size, a->size, mirl_walk_strip_pixels(&a->walk)));
     return s;
 }
@@ -75,14 +76,15 @@ static void add_products(const struct attention *a, const struct strip_scratch *
     float *squares = sums + (size_t)c * a->map_pitch;
 
     for (int i = 0; i < 2 * c; i++) {
-        float sum = kernels->sum_of_squares(s->qk + (size_t)i * s->pitch, pixels);
-        squares[i] = first ? sum : squares[i] + sum;
+        s->squares[i] = kernels->sum_of_squares(s->qk + (size_t)i * s->pitch, pixels);
+        squares[i] = first ? s->squares[i] : squares[i] + s->squares[i];
     }
     for (int head = 0; head < a->block->heads; head++) {
         const float *q = s->qk + (size_t)(head * size) * s->pitch;
         const float *k = q + (size_t)c * s->pitch;
-        kernels->dots(q, s->pitch, size, k, s->pitch, size, pixels, s->dots,
-                      sums + (size_t)(head * size) * a->map_pitch, a->map_pitch, !first);
+        kernels->dots(q, s->pitch, s->squares + head * size, size, k, s->pitch, s->squares + c + head * size,
+                      size, pixels, s->dots, sums + (size_t)(head * size) * a->map_pitch, a->map_pitch,
+                      !first);
     }
 }
 

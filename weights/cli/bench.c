@@ -205,7 +205,7 @@ int command_bench(int argc, char **argv) {
         {.name = "isa",
          .kind = OPTION_TEXT,
          .argument = "NAME",
-         .help = "kernels: amx, avx512, avx2, portable or plain\n(default: the fastest that run here)",
+         .help = "kernels: amx, vnni, avx512, avx2, portable or plain\n(default: the fastest that run here)",
          .value = &isa},
         {.name = "json", .kind = OPTION_FLAG, .help = "print JSON", .value = &json},
         {0},
@@ -231,10 +231,11 @@ int command_bench(int argc, char **argv) {
                                 width, height);
     const mirl_kernels *kernels = isa ? mirl_kernels_find(isa) : mirl_kernels_best();
     if (!kernels)
-        return options_complain(&line,
-                                "--isa is '%s', it must be amx, avx512, avx2, portable or plain, as this "
-                                "processor has it",
-                                isa);
+        return options_complain(
+            &line,
+            "--isa is '%s', it must be amx, vnni, avx512, avx2, portable or plain, as this "
+            "processor has it",
+            isa);
 
     mirl_error error = {.status = MIRL_OK};
     char *path = find_weights(first < argc ? argv[first] : NULL, &error);
