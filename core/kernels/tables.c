@@ -9,24 +9,16 @@
 #include <unistd.h>
 #endif
 
-/* A list for each kind of processor that is told apart, so that nothing has to be filled in at run time. */
-static const mirl_kernels *const with_none[] = {&mirl_kernels_portable, &mirl_kernels_plain, NULL};
+/* Each needs what those after it need, so that what a processor runs is the list from some place on. */
+static const mirl_kernels *const tables[] = {
 #ifdef MIRL_X86
-static const mirl_kernels *const with_avx2[] = {&mirl_kernels_avx2, &mirl_kernels_portable,
-                                                &mirl_kernels_plain, NULL};
-static const mirl_kernels *const with_avx512[] = {&mirl_kernels_avx512, &mirl_kernels_avx2,
-                                                  &mirl_kernels_portable, &mirl_kernels_plain, NULL};
-static const mirl_kernels *const with_vnni[] = {&mirl_kernels_vnni,  &mirl_kernels_avx512,
-                                                &mirl_kernels_avx2,  &mirl_kernels_portable,
-                                                &mirl_kernels_plain, NULL};
-static const mirl_kernels *const with_amx[] = {&mirl_kernels_amx,
-                                               &mirl_kernels_vnni,
-                                               &mirl_kernels_avx512,
-                                               &mirl_kernels_avx2,
-                                               &mirl_kernels_portable,
-                                               &mirl_kernels_plain,
-                                               NULL};
+    &mirl_kernels_amx,      &mirl_kernels_vnni,  &mirl_kernels_avx512,
+    &mirl_kernels_avx2,
+#endif
+    &mirl_kernels_portable, &mirl_kernels_plain, NULL,
+};
 
+#ifdef MIRL_X86
 bool mirl_kernels_have_amx(void) {
     enum { LEAF = 7, BF16 = 1 << 22, TILE = 1 << 24, REQUEST = 0x1023, TILE_DATA = 18 };
     unsigned a, b, c, d;
@@ -37,17 +29,15 @@ bool mirl_kernels_have_amx(void) {
 
 const mirl_kernels *const *mirl_kernels_all(void) {
 #ifdef MIRL_X86
-    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl")) {
-        if (!__builtin_cpu_supports("avx512vnni"))
-            return with_avx512;
-        return mirl_kernels_have_amx() ? with_amx : with_vnni;
-    }
-    if (avx2)
-        return with_avx2;
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                        __builtin_cpu_supports("avx512vl");
+    const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
+    const bool amx = vnni && mirl_kernels_have_amx();
+    return tables + !amx + !vnni + !avx512 + !avx2;
+#else
+    return tables;
 #endif
-    return with_none;
 }
 
 const mirl_kernels *mirl_kernels_best(void) {
