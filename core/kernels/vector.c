@@ -36,13 +36,6 @@ INLINE vec splat(float x) {
     return x - (vec){0};
 }
 
-INLINE vec square_root(vec x) {
-    vec y;
-    for (int i = 0; i < MIRL_LANES; i++)
-        y[i] = sqrtf(x[i]);
-    return y;
-}
-
 /* ---- Products ---------------------------------------------------------------------------------------- */
 
 enum {
@@ -250,17 +243,12 @@ static void transpose(const float *in, size_t in_pitch, int channels, size_t pix
 
 enum { PAIR_VECTORS = 3 }; /* DENSE_ROWS * PAIR_VECTORS accumulators */
 
-/* What makes 16-bit integers of a row: the row's length becomes 2^15. By Cauchy-Schwarz no sum of products of
- * two such rows leaves 32 bits. */
-INLINE float integer_scale(float square) {
-    return square > 0 ? 32768 / sqrtf(square) : 0;
-}
-
-/* Rows of `pixels` floats to rows of 16-bit integers, pitch of them apart, zeros behind the last. */
+/* Rows of `pixels` floats to rows of 16-bit integers, pitch of them apart, zeros behind the last. A row's
+ * length becomes 2^15: by Cauchy-Schwarz no sum of products of two such rows leaves 32 bits. */
 static void to_integers(const float *in, size_t in_pitch, const float *squares, int rows, size_t pixels,
                         int16_t *out, size_t pitch) {
     for (int r = 0; r < rows; r++) {
-        const vec scale = splat(integer_scale(squares[r]));
+        const vec scale = splat(squares[r] > 0 ? 0x1p15f / sqrtf(squares[r]) : 0);
         for (size_t p = 0; p < pixels; p += MIRL_LANES) {
             const size_t left = pixels - p;
             const __mmask16 inside = left < MIRL_LANES ? (__mmask16)((1 << left) - 1) : 0xffff;
@@ -280,7 +268,7 @@ INLINE void add_pairs(__m512i *sum, __m512i x, __m512i y) {
 /* rows x vectors results over `pairs` pairs of pixels, in registers; rows and vectors are constants where
  * this is inlined. a: rows of integers; b: for each pair of pixels a pair of integers of each row. */
 INLINE void pair_tile(const int rows, const int vectors, const int16_t *a, size_t a_pitch, const float *b,
-                      size_t b_pitch, size_t pairs, const float *a_squares, const float *b_squares,
+                      size_t b_pitch, size_t pairs, const float *a_squares, const float *b_lengths,
                       float *out, size_t out_pitch, bool add) {
     __m512i sum[DENSE_ROWS][PAIR_VECTORS];
 #pragma GCC unroll 8
@@ -307,8 +295,7 @@ INLINE void pair_tile(const int rows, const int vectors, const int16_t *a, size_
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++) {
             float *target = out + r * out_pitch + v * MIRL_LANES;
-            const vec length =
-                square_root(load(b_squares + v * MIRL_LANES)) * (sqrtf(a_squares[r]) * 0x1p-30f);
+            const vec length = load(b_lengths + v * MIRL_LANES) * (sqrtf(a_squares[r]) * 0x1p-30f);
             const vec products = (vec)_mm512_cvtepi32_ps(sum[r][v]) * length;
             store(target, add ? (vec)(load(target) + products) : (vec)products);
         }
@@ -318,12 +305,13 @@ static void dots(const float *a, size_t a_pitch, const float *a_squares, int a_r
                  size_t b_pitch, const float *b_squares, int b_rows, size_t pixels, float *scratch,
                  float *out, size_t out_pitch, bool add) {
     const size_t integers = mirl_padded(pixels), pairs = (pixels + 1) / 2, pitch = mirl_pitch((size_t)b_rows);
-    float *squares = scratch, *paired = squares + pitch;
+    float *lengths = scratch, *paired = lengths + pitch;
     int16_t *a_integers = (int16_t *)(paired + pairs * pitch);
     int16_t *b_integers = a_integers + (size_t)a_rows * integers;
 
-    memset(squares, 0, pitch * sizeof *squares);
-    memcpy(squares, b_squares, (size_t)b_rows * sizeof *squares);
+    memset(lengths, 0, pitch * sizeof *lengths);
+    for (int j = 0; j < b_rows; j++)
+        lengths[j] = sqrtf(b_squares[j]);
     to_integers(a, a_pitch, a_squares, a_rows, pixels, a_integers, integers);
     to_integers(b, b_pitch, b_squares, b_rows, pixels, b_integers, integers);
     transpose((const float *)b_integers, integers / 2, b_rows, pairs, paired, pitch);
@@ -333,7 +321,7 @@ static void dots(const float *a, size_t a_pitch, const float *a_squares, int a_r
 #define TILES(n, vectors)                                                                                    \
     for (; r + n <= a_rows; r += n)                                                                          \
         pair_tile(n, vectors, a_integers + r * integers, integers, paired + j, pitch, pairs, a_squares + r,  \
-                  squares + j, out + r * out_pitch + j, out_pitch, add);
+                  lengths + j, out + r * out_pitch + j, out_pitch, add);
 #define VECTORS(n)                                                                                           \
     TILES(DENSE_ROWS, n)                                                                                     \
     TILES(2, n)                                                                                              \
@@ -368,6 +356,13 @@ static void dots(const float *a, size_t a_pitch, const float *a_squares, int a_r
 #endif
 
 /* ---- Pixel by pixel ---------------------------------------------------------------------------------- */
+
+INLINE vec square_root(vec x) {
+    vec y;
+    for (int i = 0; i < MIRL_LANES; i++)
+        y[i] = sqrtf(x[i]);
+    return y;
+}
 
 enum { NORM_VECTORS = 4 }; /* at a time: they hide each other's latency */
 
