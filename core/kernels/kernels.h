@@ -91,12 +91,13 @@ typedef struct mirl_kernels {
      * y-1..y+1, is complete once row y+1 has come in. `sums` carries what earlier rows gave to the next two
      * output rows, 2 x width floats padded each by itself (mirl_padded); all zeros before the first row.
      *
-     * Takes `rows` input rows of width + 2 pixels, in_row floats apart, with MIRL_PAD more readable floats
-     * behind the last; out[y][x] += sum of w[3*i+j] * row[y+i-2][x+j], rows of `out` being out_row >= width
-     * floats apart: the first row given out belongs to the input row before the first one taken. Exact sizes.
+     * Takes `rows` input rows of `width` pixels, end to end; behind the last the pixel to the left and the
+     * one to the right of each row, then MIRL_PAD more readable floats. out[y][x] += sum of w[3*i+j] *
+     * row[y+i-2][x+j-1], rows of `out` being out_row >= width floats apart: the first row given out belongs
+     * to the input row before the first one taken. Exact sizes.
      */
-    void (*depthwise)(const float *w, float *sums, const float *in, size_t in_row, float *out, size_t out_row,
-                      int rows, size_t width);
+    void (*depthwise)(const float *w, float *sums, const float *in, float *out, size_t out_row, int rows,
+                      size_t width);
 
     /** gate[i] = gelu(gate[i]) * value[i], gelu(x) = x/2 * (1 + erf(x/sqrt 2)) to 1.5e-6 or 3e-7 |x|.
      * Padded. */

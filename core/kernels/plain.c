@@ -65,15 +65,16 @@ static void norm(const float *in, size_t in_pitch, const float *weight, const fl
     }
 }
 
-static void depthwise(const float *w, float *sums, const float *in, size_t in_row, float *out, size_t out_row,
-                      int rows, size_t width) {
+static void depthwise(const float *w, float *sums, const float *in, float *out, size_t out_row, int rows,
+                      size_t width) {
     float *next = sums + mirl_padded(width);
-    for (int y = 0; y < rows; y++)
+    const float *sides = in + rows * width;
+    for (int y = 0; y < rows; y++, in += width, sides += 2)
         for (size_t x = 0; x < width; x++) {
-            const float *row = in + y * in_row + x;
-            out[y * out_row + x] = sums[x] + w[6] * row[0] + w[7] * row[1] + w[8] * row[2];
-            sums[x] = next[x] + w[3] * row[0] + w[4] * row[1] + w[5] * row[2];
-            next[x] = w[0] * row[0] + w[1] * row[1] + w[2] * row[2];
+            const float left = x > 0 ? in[x - 1] : sides[0], right = x + 1 < width ? in[x + 1] : sides[1];
+            out[y * out_row + x] = sums[x] + w[6] * left + w[7] * in[x] + w[8] * right;
+            sums[x] = next[x] + w[3] * left + w[4] * in[x] + w[5] * right;
+            next[x] = w[0] * left + w[1] * in[x] + w[2] * right;
         }
 }
 

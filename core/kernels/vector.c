@@ -427,20 +427,40 @@ INLINE void store_part(float *p, vec v, size_t count) {
 
 enum { DEPTHWISE_VECTORS = MIRL_LANES == 16 ? 4 : 2 };
 
-/* The vector n floats behind `at`, where `now` and `next` are. Sixteen lanes are a cache line, and loads that
- * lie across two cost more than shifting. */
+/* Each lane's neighbour to the left, and to the right, in the row that holds before, x and after at `at`.
+ * Where sixteen lanes are a cache line, loads that lie across two cost more than shifting. */
 #if MIRL_LANES == 16
-#define BEHIND(at, n, now, next)                                                                             \
-    __builtin_shufflevector(now, next, n, n + 1, n + 2, n + 3, n + 4, n + 5, n + 6, n + 7, n + 8, n + 9,     \
-                            n + 10, n + 11, n + 12, n + 13, n + 14, n + 15)
+#define FROM_LEFT(before, x)                                                                                 \
+    __builtin_shufflevector(before, x, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30)
+#define FROM_RIGHT(x, after)                                                                                 \
+    __builtin_shufflevector(x, after, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)
+#elif MIRL_LANES == 8
+#define FROM_LEFT(before, x) __builtin_shufflevector(before, x, 7, 8, 9, 10, 11, 12, 13, 14)
+#define FROM_RIGHT(x, after) __builtin_shufflevector(x, after, 1, 2, 3, 4, 5, 6, 7, 8)
 #else
-#define BEHIND(at, n, now, next) load((at) + (n))
+#define FROM_LEFT(before, x) __builtin_shufflevector(before, x, 3, 4, 5, 6)
+#define FROM_RIGHT(x, after) __builtin_shufflevector(x, after, 1, 2, 3, 4)
 #endif
 
+/* A scalar of every row: the first one's, and how far apart they are. */
+struct beside {
+    const float *at;
+    size_t step;
+};
+
+/* x, whose lanes from `count` on are `other`. */
+INLINE vec first_lanes(vec x, size_t count, vec other) {
+    for (size_t i = count; i < MIRL_LANES; i++)
+        x[i] = other[i];
+    return x;
+}
+
 /* Walks down the rows `vectors` vectors at a time, which hide each other's latency: each vector of the input
- * is loaded once, and seen at three offsets, for three output rows. */
+ * is seen at three offsets, for three output rows. Only a single vector may have fewer than MIRL_LANES
+ * columns. */
 INLINE void depthwise_columns(const int vectors, const vec *weight, float *sums, float *next, const float *in,
-                              size_t in_row, float *out, size_t out_row, int rows, size_t width) {
+                              size_t in_row, struct beside left, struct beside right, float *out,
+                              size_t out_row, int rows, size_t columns) {
     vec first[DEPTHWISE_VECTORS], second[DEPTHWISE_VECTORS]; /* of output rows y and y + 1 */
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; v++) {
@@ -449,20 +469,19 @@ INLINE void depthwise_columns(const int vectors, const vec *weight, float *sums,
     }
 #define ADD_ROW(sum, i) ((sum) + weight[i] * a + weight[i + 1] * b + weight[i + 2] * c)
     for (int y = 0; y < rows; y++, in += in_row, out += out_row) {
-        vec ahead = load(in);
+        const vec end = splat(right.at[y * right.step]);
+        vec before = splat(left.at[y * left.step]), after = load(in);
+        if (columns < MIRL_LANES)
+            after = first_lanes(after, columns, end);
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) {
             const float *source = in + v * MIRL_LANES;
-            vec a = ahead, b, c;
-            if (vectors > 1) {
-                ahead = load(source + MIRL_LANES);
-                b = BEHIND(source, 1, a, ahead);
-                c = BEHIND(source, 2, a, ahead);
-            } else { /* little more than the row can be read */
-                b = load(source + 1);
-                c = load(source + 2);
-            }
-            store_part(out + v * MIRL_LANES, ADD_ROW(first[v], 6), width - v * MIRL_LANES);
+            vec a, b = after, c;
+            after = v + 1 < vectors ? load(source + MIRL_LANES) : end;
+            a = MIRL_LANES == 16 || v == 0 ? (vec)FROM_LEFT(before, b) : load(source - 1);
+            c = MIRL_LANES == 16 || v + 1 == vectors ? (vec)FROM_RIGHT(b, after) : load(source + 1);
+            before = b;
+            store_part(out + v * MIRL_LANES, ADD_ROW(first[v], 6), columns - v * MIRL_LANES);
             first[v] = ADD_ROW(second[v], 3);
             second[v] = weight[0] * a + weight[1] * b + weight[2] * c;
         }
@@ -475,19 +494,31 @@ INLINE void depthwise_columns(const int vectors, const vec *weight, float *sums,
     }
 }
 
-static void depthwise(const float *w, float *sums, const float *in, size_t in_row, float *out, size_t out_row,
-                      int rows, size_t width) {
+static void depthwise(const float *w, float *sums, const float *in, float *out, size_t out_row, int rows,
+                      size_t width) {
+    const float *sides = in + rows * width;
     float *next = sums + mirl_padded(width);
     vec weight[9];
     size_t x = 0;
 #pragma GCC unroll 9
     for (int i = 0; i < 9; i++)
         weight[i] = splat(w[i]);
-    for (; x + DEPTHWISE_VECTORS * MIRL_LANES <= width; x += DEPTHWISE_VECTORS * MIRL_LANES)
-        depthwise_columns(DEPTHWISE_VECTORS, weight, sums + x, next + x, in + x, in_row, out + x, out_row,
-                          rows, DEPTHWISE_VECTORS * MIRL_LANES);
-    for (; x < width; x += MIRL_LANES)
-        depthwise_columns(1, weight, sums + x, next + x, in + x, in_row, out + x, out_row, rows, width - x);
+#define COLUMNS(vectors, columns)                                                                            \
+    struct beside left = {sides, 2}, right = {sides + 1, 2};                                                 \
+    if (x > 0)                                                                                               \
+        left = (struct beside){in + x - 1, width};                                                           \
+    if (x + (columns) < width)                                                                               \
+        right = (struct beside){in + x + (columns), width};                                                  \
+    depthwise_columns(vectors, weight, sums + x, next + x, in + x, width, left, right, out + x, out_row,     \
+                      rows, columns);
+    for (; x + DEPTHWISE_VECTORS * MIRL_LANES <= width; x += DEPTHWISE_VECTORS * MIRL_LANES) {
+        COLUMNS(DEPTHWISE_VECTORS, DEPTHWISE_VECTORS * MIRL_LANES)
+    }
+    for (; x < width; x += MIRL_LANES) {
+        const size_t columns = width - x < MIRL_LANES ? width - x : MIRL_LANES;
+        COLUMNS(1, columns)
+    }
+#undef COLUMNS
 }
 
 /* The smaller of |x| and limit, compared as integers: these order floats above 0 alike, and every compiler

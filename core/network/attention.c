@@ -1,10 +1,10 @@
 /* Attention across channels, in three steps:
  *
  *   1. q, k, v of every strip. q k^T and the squares of q and k are summed while the strip is in the cache;
- *      only v is kept, in the map y.
- *   2. The (c/heads) x (c/heads) map of each head: norms, temperature, softmax.
- *   3. y = x + project_out (map v), pixel by pixel, in place of v. With one head map and projection are
- *      multiplied first.
+ *      only v is kept, in its map, and the edges of x's units, for step 3 to overwrite x.
+ *   2. The (c/heads) x (c/heads) map of each head: norms, temperature, softmax. With one head map and
+ *      projection are multiplied first.
+ *   3. x + project_out (map v), which the feed-forward half asks for strip by strip.
  *
  * Where the run's reference knows the map, step 1 makes v only, and step 2 is left out.
  */
@@ -17,7 +17,8 @@ struct attention {
     const mirl_run *run;
     bool known; /* the map, from the run's reference */
     const mirl_block *block;
-    const mirl_map *x, *y;
+    const mirl_map *x, *v;
+    mirl_edges x_edges, v_edges;
     mirl_walk walk;
     int size;          /* channels a head */
     size_t map_pitch;  /* floats in a row of a head's map */
@@ -45,6 +46,8 @@ static struct attention describe(const mirl_model *model, const mirl_block *bloc
     a.maps = mirl_arena_take(shared, maps);
     a.folded_map = mirl_arena_take(shared, maps);
     a.packed = mirl_arena_take(shared, mirl_reference_map_floats(block));
+    a.x_edges = mirl_edges_take(shared, &a.walk, c);
+    a.v_edges = mirl_edges_take(shared, &a.walk, c);
     return a;
 }
 
@@ -59,8 +62,8 @@ struct strip_scratch {
 static struct strip_scratch strip_scratch(const struct attention *a, const mirl_run *run, mirl_arena *arena) {
     const mirl_block *block = a->block;
     struct strip_scratch s = {
-        .window = mirl_window_create(arena, run, &a->walk, a->x, block->norm1_weight, block->norm1_bias,
-                                     block->qkv, block->qkv_dwconv),
+        .window = mirl_window_create(arena, run, &a->walk, block->channels, block->norm1_weight,
+                                     block->norm1_bias, block->qkv, block->qkv_dwconv),
         .pitch = mirl_pitch(mirl_walk_strip_pixels(&a->walk)),
     };
     s.qk = mirl_arena_take(arena, s.pitch * 2 * (size_t)block->channels);
@@ -97,11 +100,17 @@ static void convolve_part(const struct attention *a, struct strip_scratch *s, in
     mirl_window_part(&s->window, part);
     for (size_t i = 0, c = s->window.first; i < rows; i++, c++) {
         if (c >= qk)
-            mirl_window_depthwise(&s->window, i, mirl_map_row(a->y, (int)(c - qk), y) + region->x, a->y->row);
+            mirl_window_depthwise(&s->window, i, mirl_map_row(a->v, (int)(c - qk), y) + region->x, a->v->row);
         else if (!a->known)
             mirl_window_depthwise(&s->window, i, s->qk + c * s->pitch, region->columns);
         mirl_ahead_step(ahead);
     }
+}
+
+/* Rows y..y+rows-1 of x to the window, and what comes after them nearer. */
+static void take_in(const struct attention *a, mirl_window *window, ptrdiff_t y, size_t rows) {
+    mirl_window_take_in_map(window, y, rows, a->x);
+    window->ahead = mirl_window_ahead(window, a->x, 1, mirl_window_channels(window));
 }
 
 static void look_at_unit(void *context, size_t unit, int thread) {
@@ -113,14 +122,18 @@ static void look_at_unit(void *context, size_t unit, int thread) {
 
     if (a->known) /* v's part, or the one that holds it */
         s.window.first_part = 2 * (int)c / s.window.convolution->part[0].rows;
-    mirl_window_begin(&s.window, &region, s.dots);
+    mirl_window_begin(&s.window, &region);
+    take_in(a, &s.window, (ptrdiff_t)region.y - 1, 2);
+    mirl_window_pass(&s.window, s.dots);
     for (size_t done = 0, rows; done < region.rows; done += rows) {
         size_t y = region.y + done;
         rows = region.rows - done < a->walk.strip_rows ? region.rows - done : a->walk.strip_rows;
-        mirl_ahead ahead = mirl_map_ahead(a->y, region.x, y, region.columns, rows, a->known ? c : 3 * c);
-        mirl_window_advance(&s.window, y, rows);
+        mirl_ahead ahead = mirl_map_ahead(a->v, region.x, y, region.columns, rows, a->known ? c : 3 * c);
+        take_in(a, &s.window, (ptrdiff_t)y + 1, rows);
+        mirl_edges_keep(&a->x_edges, a->x, &region, y, rows);
         for (int part = s.window.first_part; part < s.window.convolution->parts; part++)
             convolve_part(a, &s, part, y, &ahead);
+        mirl_edges_keep(&a->v_edges, a->v, &region, y, rows);
         if (!a->known)
             add_products(a, &s, rows * region.columns, a->sums + unit * a->sums_count, done == 0);
     }
@@ -181,59 +194,54 @@ static void make_map(void *context, size_t head, int thread) {
                              a->packed + head * mirl_packed(size, size));
 }
 
-/* ---- Step 3 ------------------------------------------------------------------------------------------ */
-
-static void project_unit(void *context, size_t unit, int thread) {
-    const struct attention *a = context;
-    const mirl_model *model = a->run->model;
-    const int c = a->block->channels, size = a->size;
-    const mirl_piece piece = mirl_map_piece(a->x, unit);
-    const size_t pixels = piece.pixels, pitch = mirl_pitch(MIRL_PIECE);
-    mirl_arena arena = mirl_run_scratch(a->run, thread);
-    float *mixed = mirl_arena_take(&arena, pitch * (size_t)c);
-    const float *x = mirl_map_piece_data(a->x, piece);
-    float *y = mirl_map_piece_data(a->y, piece); /* v, until the last product */
-
-    if (a->block->heads == 1) {
-        for (int i = 0; i < c; i++)
-            memcpy(mixed + (size_t)i * pitch, y + (size_t)i * a->y->pitch, pixels * sizeof *mixed);
-        model->kernels->dense_product(a->packed, c, c, mixed, pitch, y, a->y->pitch, pixels, x, a->x->pitch);
-        return;
-    }
-    for (int head = 0; head < a->block->heads; head++) {
-        size_t first = (size_t)(head * size);
-        model->kernels->dense_product(a->packed + (size_t)head * mirl_packed(size, size), size, size,
-                                      y + first * a->y->pitch, a->y->pitch, mixed + first * pitch, pitch,
-                                      pixels, NULL, 0);
-    }
-    mirl_matrix_product(model->kernels, model->convolutions[a->block->attn_project_out].part, mixed, pitch, y,
-                        a->y->pitch, pixels, x, a->x->pitch);
-}
-
-bool mirl_attention(const mirl_run *run, const mirl_block *block, const mirl_map *x, const mirl_map *y) {
+bool mirl_attention(const mirl_run *run, const mirl_block *block, const mirl_map *x, const mirl_map *v,
+                    mirl_attended *attended) {
     const mirl_model *model = run->model;
     mirl_arena shared = {run->shared, 0};
     struct attention a = describe(model, block, x, &shared);
     double c = block->channels, pixels = (double)x->width * (double)x->height;
     double look = model->convolutions[block->qkv].cost + 3 * c * 18 + c * a.size;
-    double project = model->convolutions[block->attn_project_out].cost + c * a.size;
 
     a.run = run;
-    a.y = y;
+    a.v = v;
     if (run->reference) {
         a.packed = run->reference->maps[block - model->graph->blocks];
         a.known = run->reference->known;
     }
+    *attended = (mirl_attended){a.packed, v, a.x_edges, a.v_edges};
     return mirl_team_run(run->team, mirl_walk_units(&a.walk), run->share * pixels * look, look_at_unit, &a) &&
-           (a.known || mirl_team_run(run->team, (size_t)block->heads, 0, make_map, &a)) &&
-           mirl_team_run(run->team, mirl_map_pieces(x), run->share * pixels * project, project_unit, &a);
+           (a.known || mirl_team_run(run->team, (size_t)block->heads, 0, make_map, &a));
 }
 
 mirl_needs mirl_attention_needs(const mirl_model *model, const mirl_block *block, const mirl_map *x) {
     mirl_run run = {.model = model};
-    mirl_arena shared = {0}, strip = {0}, projection = {0};
+    mirl_arena shared = {0}, strip = {0};
     struct attention a = describe(model, block, x, &shared);
     strip_scratch(&a, &run, &strip);
-    mirl_arena_take(&projection, mirl_pitch(MIRL_PIECE) * (size_t)block->channels);
-    return (mirl_needs){strip.used > projection.used ? strip.used : projection.used, shared.used};
+    return (mirl_needs){strip.used, shared.used};
+}
+
+/* ---- Step 3 ------------------------------------------------------------------------------------------ */
+
+void mirl_attention_add(const mirl_model *model, const mirl_block *block, const float *packed, const float *v,
+                        size_t pitch, size_t pixels, float *mixed, float *out, size_t out_pitch) {
+    const mirl_kernels *kernels = model->kernels;
+    const int c = block->channels, size = c / block->heads;
+
+    if (block->heads == 1) {
+        kernels->dense_product(packed, c, c, v, pitch, out, out_pitch, pixels, out, out_pitch);
+        return;
+    }
+    for (int head = 0; head < block->heads; head++) {
+        const size_t first = (size_t)(head * size) * pitch;
+        kernels->dense_product(packed + (size_t)head * mirl_packed(size, size), size, size, v + first, pitch,
+                               mixed + first, pitch, pixels, NULL, 0);
+    }
+    mirl_matrix_product(kernels, model->convolutions[block->attn_project_out].part, mixed, pitch, out,
+                        out_pitch, pixels, out, out_pitch);
+}
+
+double mirl_attention_add_cost(const mirl_model *model, const mirl_block *block) {
+    return model->convolutions[block->attn_project_out].cost +
+           (double)block->channels * (block->channels / block->heads);
 }

@@ -1,22 +1,29 @@
-/* The gated feed-forward half of a block, strip by strip and a group of hidden channels at a time, which
- * never reach memory. */
-#include "network/stages.h"
+/* The second half of a block, strip by strip: attention's result is added to x, and the gated feed-forward
+ * runs on the sum, a group of hidden channels at a time. Neither the sum nor the hidden channels reach
+ * memory.
+ */
+#include <string.h>
 
-/* The product runs along rows of the map that are this long, and spares copies; shorter ones are joined. */
-enum { DIRECT_COLUMNS = 48 };
+#include "network/stages.h"
 
 struct feed_forward {
     const mirl_run *run;
     const mirl_block *block;
-    const mirl_map *y, *x;
+    const mirl_attended *attended;
+    const mirl_map *x;
     mirl_walk walk;
 };
 
 struct scratch {
     mirl_window window;
-    float *gate, *value, *out;
+    float *y; /* the sum: the row that a strip begins with, then the strip that comes in */
+    size_t y_pitch;
+    float *carried; /* the last of y's rows, for the next strip */
+    size_t carried_pitch;
+    float *v, *mixed; /* of what comes in */
+    float *gate, *value;
     size_t pitch;
-    mirl_ahead ahead; /* where the strip's result goes */
+    mirl_ahead ahead; /* x of the next strip; the window's is v */
 };
 
 static const mirl_convolution *project_out(const mirl_run *run, const mirl_block *block) {
@@ -25,19 +32,53 @@ static const mirl_convolution *project_out(const mirl_run *run, const mirl_block
 
 static struct scratch scratch(const struct feed_forward *f, const mirl_run *run, mirl_arena *arena) {
     const mirl_block *block = f->block;
+    const size_t c = (size_t)block->channels;
     struct scratch s = {
-        .window = mirl_window_create(arena, run, &f->walk, f->y, block->norm2_weight, block->norm2_bias,
-                                     block->project_in, block->dwconv),
-        .pitch = mirl_pitch(mirl_walk_strip_pixels(&f->walk)),
+        .window = mirl_window_create(arena, run, &f->walk, block->channels, block->norm2_weight,
+                                     block->norm2_bias, block->project_in, block->dwconv),
+        .carried_pitch = mirl_padded(f->walk.band_columns),
     };
+    s.pitch = s.window.pitch;
+    s.y_pitch = mirl_pitch(s.pitch + f->walk.band_columns);
+    s.y = mirl_arena_take(arena, s.y_pitch * c);
+    s.carried = mirl_arena_take(arena, s.carried_pitch * c);
+    s.v = mirl_arena_take(arena, s.pitch * c);
+    s.mixed = mirl_arena_take(arena, block->heads > 1 ? s.pitch * c : 0);
     s.gate = mirl_arena_take(arena, s.pitch * (size_t)project_out(run, block)->part[0].columns);
     s.value = mirl_arena_take(arena, s.pitch);
-    s.out = mirl_arena_take(arena, s.pitch * (size_t)block->channels);
     return s;
 }
 
+/* y of image rows y..y+rows-1, which the window takes in, behind the row that came in before. */
+static void take_in(const struct feed_forward *f, struct scratch *s, ptrdiff_t y, size_t rows) {
+    const mirl_attended *attended = f->attended;
+    const mirl_region *region = &s->window.region;
+    const size_t columns = region->columns;
+    float *sum = s->y + columns;
+
+    mirl_edges_gather(&attended->v_edges, attended->v, region, y, rows, s->v, s->pitch);
+    mirl_edges_gather(&attended->x_edges, f->x, region, y, rows, sum, s->y_pitch);
+    mirl_attention_add(f->run->model, f->block, attended->packed, s->v, s->pitch, rows * (columns + 2),
+                       s->mixed, sum, s->y_pitch);
+    for (size_t c = 0; c < (size_t)f->block->channels; c++)
+        memcpy(s->carried + c * s->carried_pitch, s->y + c * s->y_pitch + rows * columns,
+               columns * sizeof *s->carried);
+    mirl_window_take_in(&s->window, y, rows, sum, s->y_pitch);
+
+    const size_t steps = mirl_window_channels(&s->window);
+    s->window.ahead = mirl_window_ahead(&s->window, attended->v, 0, steps);
+    s->ahead = mirl_window_ahead(&s->window, f->x, 0, steps / 2);
+}
+
+/* The last row that came in is the first of the next strip. */
+static void carry(const struct scratch *s, size_t channels) {
+    for (size_t c = 0; c < channels; c++)
+        memcpy(s->y + c * s->y_pitch, s->carried + c * s->carried_pitch,
+               s->window.region.columns * sizeof *s->y);
+}
+
 /* Both depthwise halves and the gate of one group of a strip. */
-static void gate_group(const struct feed_forward *f, struct scratch *s, int group, size_t rows) {
+static void gate_group(const struct feed_forward *f, struct scratch *s, int group) {
     const mirl_kernels *kernels = f->run->model->kernels;
     const size_t columns = s->window.region.columns;
     const size_t count = (size_t)project_out(f->run, f->block)->part[group].columns;
@@ -47,72 +88,55 @@ static void gate_group(const struct feed_forward *f, struct scratch *s, int grou
         float *out = s->gate + i * s->pitch;
         mirl_window_depthwise(&s->window, i, out, columns);
         mirl_window_depthwise(&s->window, count + i, s->value, columns);
-        kernels->gate(out, s->value, rows * columns);
+        kernels->gate(out, s->value, s->window.rows * columns);
         mirl_ahead_step(&s->ahead);
     }
 }
 
-/* x = y + project_out(gate) for one group of a strip; groups after the first are added to x. */
-static void project_group(const struct feed_forward *f, const struct scratch *s, int group, size_t y,
-                          size_t rows) {
-    const mirl_kernels *kernels = f->run->model->kernels;
-    const mirl_convolution *out = project_out(f->run, f->block);
-    const mirl_matrix *matrix = &out->part[group];
-    const mirl_map *add = group ? f->x : f->y;
-    const size_t x = s->window.region.x, columns = s->window.region.columns;
-
-    if (columns >= DIRECT_COLUMNS) {
-        for (size_t r = 0; r < rows; r++)
-            mirl_matrix_product(kernels, matrix, s->gate + r * columns, s->pitch,
-                                mirl_map_row(f->x, 0, y + r) + x, f->x->pitch, columns,
-                                mirl_map_row(add, 0, y + r) + x, add->pitch);
-        return;
-    }
-    if (group == 0)
-        mirl_map_gather(f->y, (ptrdiff_t)x, (ptrdiff_t)y, columns, rows, s->out, s->pitch);
-    mirl_matrix_product(kernels, matrix, s->gate, s->pitch, s->out, s->pitch, rows * columns, s->out,
-                        s->pitch);
-    if (group + 1 == out->parts)
-        mirl_map_scatter(f->x, x, y, columns, rows, s->out, s->pitch);
-}
-
 static void feed_unit(void *context, size_t unit, int thread) {
     const struct feed_forward *f = context;
+    const mirl_kernels *kernels = f->run->model->kernels;
     const mirl_convolution *out = project_out(f->run, f->block);
     mirl_arena arena = mirl_run_scratch(f->run, thread);
     struct scratch s = scratch(f, f->run, &arena);
     mirl_region region = mirl_walk_region(&f->walk, unit);
 
-    mirl_window_begin(&s.window, &region, s.value);
+    mirl_window_begin(&s.window, &region);
+    take_in(f, &s, (ptrdiff_t)region.y - 1, 2);
+    mirl_window_pass(&s.window, s.value);
     for (size_t done = 0, rows; done < region.rows; done += rows) {
         size_t y = region.y + done;
         rows = region.rows - done < f->walk.strip_rows ? region.rows - done : f->walk.strip_rows;
-        mirl_window_advance(&s.window, y, rows);
-        s.ahead = mirl_map_ahead(f->x, (ptrdiff_t)region.x, y, region.columns, rows, (size_t)out->columns);
+        carry(&s, (size_t)f->block->channels);
+        take_in(f, &s, (ptrdiff_t)y + 1, rows);
         for (int group = 0; group < out->parts; group++) {
-            gate_group(f, &s, group, rows);
-            project_group(f, &s, group, y, rows);
+            gate_group(f, &s, group);
+            mirl_matrix_product(kernels, &out->part[group], s.gate, s.pitch, s.y, s.y_pitch,
+                                rows * region.columns, s.y, s.y_pitch);
         }
+        mirl_map_scatter(f->x, region.x, y, region.columns, rows, s.y, s.y_pitch);
     }
 }
 
-static struct feed_forward describe(const mirl_model *model, const mirl_block *block, const mirl_map *y) {
+static struct feed_forward describe(const mirl_model *model, const mirl_block *block, const mirl_map *x) {
     int group = model->convolutions[block->ffn_project_out].part[0].columns;
     return (struct feed_forward){
         .block = block,
-        .y = y,
-        .walk = mirl_walk_plan(y->width, y->height, block->channels + 3 * group), /* gate, value, result */
+        .x = x,
+        .walk = mirl_walk_plan(x->width, x->height, 2 * block->channels + 3 * group), /* gate and value */
     };
 }
 
-bool mirl_feed_forward(const mirl_run *run, const mirl_block *block, const mirl_map *y, const mirl_map *x) {
-    struct feed_forward f = describe(run->model, block, y);
+bool mirl_feed_forward(const mirl_run *run, const mirl_block *block, const mirl_attended *attended,
+                       const mirl_map *x) {
+    struct feed_forward f = describe(run->model, block, x);
     double pixels = (double)x->width * (double)x->height;
-    double cost = run->model->convolutions[block->project_in].cost + project_out(run, block)->cost +
+    double cost = mirl_attention_add_cost(run->model, block) +
+                  run->model->convolutions[block->project_in].cost + project_out(run, block)->cost +
                   2 * block->hidden * 30.0;
 
     f.run = run;
-    f.x = x;
+    f.attended = attended;
     return mirl_team_run(run->team, mirl_walk_units(&f.walk), run->share * pixels * cost, feed_unit, &f);
 }
 

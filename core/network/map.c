@@ -27,6 +27,20 @@ void mirl_map_gather(const mirl_map *map, ptrdiff_t x, ptrdiff_t y, size_t colum
     }
 }
 
+void mirl_map_gather_sides(const mirl_map *map, size_t x, ptrdiff_t y, size_t columns, size_t rows,
+                           float *out, size_t out_pitch) {
+    for (size_t r = 0; r < rows; r++, y++, out += 2) {
+        const bool inside = y >= 0 && y < (ptrdiff_t)map->height;
+        const float *left = inside && x > 0 ? mirl_map_row(map, 0, (size_t)y) + x - 1 : NULL;
+        const float *right =
+            inside && x + columns < map->width ? mirl_map_row(map, 0, (size_t)y) + x + columns : NULL;
+        for (size_t c = 0; c < (size_t)map->channels; c++) {
+            out[c * out_pitch] = left ? left[c * map->pitch] : 0;
+            out[c * out_pitch + 1] = right ? right[c * map->pitch] : 0;
+        }
+    }
+}
+
 void mirl_map_scatter(const mirl_map *map, size_t x, size_t y, size_t columns, size_t rows, const float *in,
                       size_t in_pitch) {
     for (size_t r = 0; r < rows; r++) {

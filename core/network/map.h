@@ -95,7 +95,12 @@ static inline void mirl_ahead_step(mirl_ahead *ahead) {
 void mirl_map_gather(const mirl_map *map, ptrdiff_t x, ptrdiff_t y, size_t columns, size_t rows, float *out,
                      size_t out_pitch);
 
-/** The reverse, for a rectangle inside. */
+/** The pixels beside that rectangle, to the left and to the right of each row in turn, every channel's
+ * out_pitch floats apart. */
+void mirl_map_gather_sides(const mirl_map *map, size_t x, ptrdiff_t y, size_t columns, size_t rows,
+                           float *out, size_t out_pitch);
+
+/** The reverse of mirl_map_gather(), for a rectangle inside. */
 void mirl_map_scatter(const mirl_map *map, size_t x, size_t y, size_t columns, size_t rows, const float *in,
                       size_t in_pitch);
 

@@ -171,9 +171,11 @@ static mirl_map at(const struct pass *pass, int level, int first, int count) {
 
 static bool block(const struct pass *pass, int index, int level, const mirl_map *x) {
     const mirl_block *block = &pass->graph->blocks[index];
-    mirl_map y = pass->network->other[level - 1];
-    y.channels = block->channels;
-    return mirl_attention(&pass->run, block, x, &y) && mirl_feed_forward(&pass->run, block, &y, x);
+    mirl_map v = pass->network->other[level - 1];
+    mirl_attended attended;
+    v.channels = block->channels;
+    return mirl_attention(&pass->run, block, x, &v, &attended) &&
+           mirl_feed_forward(&pass->run, block, &attended, x);
 }
 
 static bool stage(const struct pass *pass, const char *module, mirl_stage stage, int level,

@@ -79,22 +79,44 @@ static inline size_t mirl_walk_strip_pixels(const mirl_walk *walk) {
     return walk->strip_rows * walk->band_columns;
 }
 
+/* A strip of a unit that is convolved, in memory: for every channel its rows, region.columns pixels each, end
+ * to end, and behind the last one the pixel to the left and the one to the right of each row. */
+
+/** What a stage that overwrites a map unit by unit keeps of it before, for the units beside: the first and
+ * last column of each band, and the first and last row of each chunk. */
+typedef struct mirl_edges {
+    mirl_walk walk;
+    float *columns; ///< [bands][first, last][height][channels]
+    mirl_map rows;  ///< first and last of chunk 0, of chunk 1, ...
+} mirl_edges;
+
+mirl_edges mirl_edges_take(mirl_arena *arena, const mirl_walk *walk, int channels);
+
+/** Keeps what rows y..y+rows-1 of a unit have of its edges. */
+void mirl_edges_keep(const mirl_edges *edges, const mirl_map *map, const mirl_region *region, size_t y,
+                     size_t rows);
+
+/** A strip of a unit's rows y..y+rows-1, from a map of which other units may be overwritten; they may begin a
+ * row above the unit, and end a row below. Zeros outside the image. */
+void mirl_edges_gather(const mirl_edges *edges, const mirl_map *map, const mirl_region *region, ptrdiff_t y,
+                       size_t rows, float *out, size_t out_pitch);
+
 /** norm, a 1x1 convolution and a 3x3 depthwise one of its channels: what both halves of a block begin with.
  * Rows stream through: each is computed once for a region, whatever the strips. Channels come part by part of
  * the 1x1 convolution. */
 typedef struct mirl_window {
     const mirl_kernels *kernels;
-    const mirl_map *map; ///< input
+    int channels;         ///< of the input
+    size_t width, height; ///< of the image
     const float *norm_weight, *norm_bias;
     const mirl_convolution *convolution;
     const float *depthwise; ///< [channels][9]
     int first_part;         ///< of the convolution's; those before it are left out
     mirl_region region;
-    size_t row;            ///< floats in a row that is convolved: region.columns + 2
     ptrdiff_t y;           ///< image row that the present strip begins with
     size_t rows;           ///< of the present strip
     size_t first;          ///< channel of the present part
-    mirl_ahead ahead;      ///< the next strip's input
+    mirl_ahead ahead;      ///< what is fetched meanwhile, a step for each result
     float *input, *hidden; ///< strips after norm and, of the present part, after the 1x1 convolution
     float *sums;           ///< that the depthwise convolution carries, for each channel
     size_t pitch;          ///< input's and hidden's, channel to channel
@@ -102,34 +124,64 @@ typedef struct mirl_window {
 } mirl_window;
 
 /** Takes the window's memory from the arena. All parts count, until first_part is set. */
-mirl_window mirl_window_create(mirl_arena *arena, const mirl_run *run, const mirl_walk *walk,
-                               const mirl_map *map, int norm_weight, int norm_bias, int convolution,
-                               int depthwise);
+mirl_window mirl_window_create(mirl_arena *arena, const mirl_run *run, const mirl_walk *walk, int channels,
+                               int norm_weight, int norm_bias, int convolution, int depthwise);
 
-/** Goes to the top of a region: takes in the row above it and its first row. `spare`: room for a
- * row of the region. */
-void mirl_window_begin(mirl_window *window, const mirl_region *region, float *spare);
+/** Goes to the top of a region, whose first two rows to take in are the one above it and its first. */
+void mirl_window_begin(mirl_window *window, const mirl_region *region);
 
-/** Takes in what the strip of image rows y..y+rows-1 needs beside what has come in. */
-void mirl_window_advance(mirl_window *window, size_t y, size_t rows);
+/** Takes in a strip of image rows y..y+rows-1, channels `pitch` floats apart. Rows and columns outside the
+ * image count as zeros after norm and convolution, whatever they hold. */
+void mirl_window_take_in(mirl_window *window, ptrdiff_t y, size_t rows, const float *strip, size_t pitch);
+
+/** The same from a map. */
+void mirl_window_take_in_map(mirl_window *window, ptrdiff_t y, size_t rows, const mirl_map *map);
+
+/** The first two rows, of which no result is complete, go through all parts. `spare`: room for two rows of
+ * the region. */
+void mirl_window_pass(mirl_window *window, float *spare);
+
+/** What the next strip, if it is as high as the present one, takes in of a map, with `sides` columns to
+ * either side: to be asked for in `steps` steps. */
+mirl_ahead mirl_window_ahead(const mirl_window *window, const mirl_map *map, size_t sides, size_t steps);
+
+/** Results that a strip has: the channels from first_part on. */
+size_t mirl_window_channels(const mirl_window *window);
 
 /** Goes to a part of the strip: every part from first_part on, in turn. */
 void mirl_window_part(mirl_window *window, int part);
 
-/** The result of the strip for one channel of the part to out, whose rows are out_row floats apart. Called
- * once for every channel, it fetches the next strip's input meanwhile. */
+/** The result of the strip, the rows from the one before the first taken in, for one channel of the part to
+ * out, whose rows are out_row floats apart. */
 void mirl_window_depthwise(mirl_window *window, size_t channel, float *out, size_t out_row);
 
 /* ---- Stages ------------------------------------------------------------------------------------------ */
 
 /* Every stage has a twin that tells its needs for the same arguments. All return false when cancelled. */
 
-/** y = x + project_out(attention(norm1(x))); x is kept, y is another map of the same shape. */
-bool mirl_attention(const mirl_run *run, const mirl_block *block, const mirl_map *x, const mirl_map *y);
+/** What attention leaves to the feed-forward half; run.shared keeps some of it. */
+typedef struct mirl_attended {
+    const float *packed; ///< all heads' maps, or the one of one head times project_out
+    const mirl_map *v;
+    mirl_edges x_edges, v_edges;
+} mirl_attended;
+
+/** v and the maps of attention(norm1(x)); x is kept, v is another map of the same shape. */
+bool mirl_attention(const mirl_run *run, const mirl_block *block, const mirl_map *x, const mirl_map *v,
+                    mirl_attended *attended);
 mirl_needs mirl_attention_needs(const mirl_model *model, const mirl_block *block, const mirl_map *x);
 
-/** x = y + ffn(norm2(y)). */
-bool mirl_feed_forward(const mirl_run *run, const mirl_block *block, const mirl_map *y, const mirl_map *x);
+/** out += project_out(attention) for `pixels` pixels of v, of which the block's channels stand `pitch` floats
+ * apart; `mixed` is memory for as much, if there is more than one head. Padded. */
+void mirl_attention_add(const mirl_model *model, const mirl_block *block, const float *packed, const float *v,
+                        size_t pitch, size_t pixels, float *mixed, float *out, size_t out_pitch);
+
+/** What that costs a pixel, in multiply-adds of the dense kernel. */
+double mirl_attention_add_cost(const mirl_model *model, const mirl_block *block);
+
+/** x = y + ffn(norm2(y)) with y = x + project_out(attention). Uses no run.shared. */
+bool mirl_feed_forward(const mirl_run *run, const mirl_block *block, const mirl_attended *attended,
+                       const mirl_map *x);
 mirl_needs mirl_feed_forward_needs(const mirl_model *model, const mirl_block *block, const mirl_map *x);
 
 /** A 1x1 convolution, by layer index. out may share memory with in. */

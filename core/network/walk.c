@@ -30,7 +30,8 @@ mirl_walk mirl_walk_plan(size_t width, size_t height, int channels) {
     walk.band_columns = bands > 1 ? mirl_padded(divide_up(width, bands)) : width;
     walk.bands = divide_up(width, walk.band_columns);
     size_t rows = pixels / (walk.band_columns + 2);
-    walk.strip_rows = rows < 2 ? 2 : rows > height ? height : rows;
+    walk.strip_rows = rows > height ? height : rows;
+    walk.strip_rows = walk.strip_rows < 2 ? 2 : walk.strip_rows; /* that windows begin with */
 
     size_t chunks = divide_up(UNITS, walk.bands), most = height / LEAST_CHUNK_ROWS;
     if (chunks < LEAST_CHUNKS)
@@ -54,13 +55,83 @@ mirl_region mirl_walk_region(const mirl_walk *walk, size_t unit) {
     return region;
 }
 
-mirl_window mirl_window_create(mirl_arena *arena, const mirl_run *run, const mirl_walk *walk,
-                               const mirl_map *map, int norm_weight, int norm_bias, int convolution,
-                               int depthwise) {
+/* ---- Edges ------------------------------------------------------------------------------------------- */
+
+mirl_edges mirl_edges_take(mirl_arena *arena, const mirl_walk *walk, int channels) {
+    mirl_edges edges = {
+        .walk = *walk,
+        .rows = {.channels = channels,
+                 .width = walk->width,
+                 .height = 2 * walk->chunks,
+                 .pitch = mirl_padded(walk->width),
+                 .row = mirl_padded(walk->width) * (size_t)channels},
+    };
+    edges.columns = mirl_arena_take(arena, 2 * walk->bands * walk->height * (size_t)channels);
+    edges.rows.data = mirl_arena_take(arena, edges.rows.height * edges.rows.row);
+    return edges;
+}
+
+/* [channels] of image row y in a band's first or last column. */
+static float *edge_column(const mirl_edges *edges, size_t band, bool last, size_t y) {
+    return edges->columns + ((2 * band + last) * edges->walk.height + y) * (size_t)edges->rows.channels;
+}
+
+void mirl_edges_keep(const mirl_edges *edges, const mirl_map *map, const mirl_region *region, size_t y,
+                     size_t rows) {
+    const size_t band = region->x / edges->walk.band_columns, chunk = region->y / edges->walk.chunk_rows;
+
+    for (size_t r = y; r < y + rows; r++) {
+        const float *row = mirl_map_row(map, 0, r) + region->x;
+        float *first = edge_column(edges, band, false, r), *last = edge_column(edges, band, true, r);
+        for (int c = 0; c < map->channels; c++, row += map->pitch) {
+            first[c] = row[0];
+            last[c] = row[region->columns - 1];
+            if (r == region->y)
+                memcpy(mirl_map_row(&edges->rows, c, 2 * chunk) + region->x, row,
+                       region->columns * sizeof *row);
+            if (r == region->y + region->rows - 1)
+                memcpy(mirl_map_row(&edges->rows, c, 2 * chunk + 1) + region->x, row,
+                       region->columns * sizeof *row);
+        }
+    }
+}
+
+void mirl_edges_gather(const mirl_edges *edges, const mirl_map *map, const mirl_region *region, ptrdiff_t y,
+                       size_t rows, float *out, size_t out_pitch) {
+    const size_t columns = region->columns, band = region->x / edges->walk.band_columns;
+    const ptrdiff_t first = (ptrdiff_t)region->y, end = first + (ptrdiff_t)region->rows;
+    const int chunk = (int)(region->y / edges->walk.chunk_rows);
+    float *sides = out + rows * columns;
+
+    for (size_t r = 0; r < rows; r++, y++, out += columns, sides += 2) {
+        if (y < first || y >= end) { /* a neighbour's row, or none above the first chunk and below the last */
+            const ptrdiff_t row = y < first ? 2 * chunk - 1 : 2 * chunk + 2;
+            mirl_map_gather(&edges->rows, (ptrdiff_t)region->x, row, columns, 1, out, out_pitch);
+            mirl_map_gather_sides(&edges->rows, region->x, row, columns, 1, sides, out_pitch);
+            continue;
+        }
+        const float *row = mirl_map_row(map, 0, (size_t)y) + region->x;
+        const float *left = band > 0 ? edge_column(edges, band - 1, true, (size_t)y) : NULL;
+        const float *right =
+            band + 1 < edges->walk.bands ? edge_column(edges, band + 1, false, (size_t)y) : NULL;
+        for (int c = 0; c < map->channels; c++, row += map->pitch) {
+            memcpy(out + (size_t)c * out_pitch, row, columns * sizeof *row);
+            sides[(size_t)c * out_pitch] = left ? left[c] : 0;
+            sides[(size_t)c * out_pitch + 1] = right ? right[c] : 0;
+        }
+    }
+}
+
+/* ---- Window ------------------------------------------------------------------------------------------ */
+
+mirl_window mirl_window_create(mirl_arena *arena, const mirl_run *run, const mirl_walk *walk, int channels,
+                               int norm_weight, int norm_bias, int convolution, int depthwise) {
     const mirl_model *model = run->model;
     mirl_window window = {
         .kernels = model->kernels,
-        .map = map,
+        .channels = channels,
+        .width = walk->width,
+        .height = walk->height,
         .norm_weight = model->values[norm_weight],
         .norm_bias = model->values[norm_bias],
         .convolution = &model->convolutions[convolution],
@@ -68,7 +139,7 @@ mirl_window mirl_window_create(mirl_arena *arena, const mirl_run *run, const mir
         .pitch = mirl_pitch(walk->strip_rows * (walk->band_columns + 2) + MIRL_PAD),
         .sums_pitch = 2 * mirl_padded(walk->band_columns),
     };
-    window.input = mirl_arena_take(arena, window.pitch * (size_t)map->channels);
+    window.input = mirl_arena_take(arena, window.pitch * (size_t)channels);
     window.hidden = mirl_arena_take(arena, window.pitch * (size_t)window.convolution->part[0].rows);
     window.sums = mirl_arena_take(arena, window.sums_pitch * (size_t)window.convolution->rows);
     return window;
@@ -76,23 +147,22 @@ mirl_window mirl_window_create(mirl_arena *arena, const mirl_run *run, const mir
 
 /* The convolution that follows pads with zeros, which norm's bias has hidden. */
 static void clear_outside(const mirl_window *window, int channels) {
-    const size_t row = window->row;
-    bool first = window->region.x == 0,
-         last = window->region.x + window->region.columns == window->map->width;
+    const size_t columns = window->region.columns;
+    bool first = window->region.x == 0, last = window->region.x + columns == window->width;
 
     for (size_t r = 0; r < window->rows; r++) {
         ptrdiff_t y = window->y + (ptrdiff_t)r;
-        bool outside = y < 0 || y >= (ptrdiff_t)window->map->height;
+        bool outside = y < 0 || y >= (ptrdiff_t)window->height;
         if (!outside && !first && !last)
             continue;
-        float *target = window->hidden + r * row;
-        for (int c = 0; c < channels; c++, target += window->pitch) {
+        float *row = window->hidden + r * columns, *sides = window->hidden + window->rows * columns + 2 * r;
+        for (int c = 0; c < channels; c++, row += window->pitch, sides += window->pitch) {
             if (outside)
-                memset(target, 0, row * sizeof *target);
-            if (first)
-                target[0] = 0;
-            if (last)
-                target[row - 1] = 0;
+                memset(row, 0, columns * sizeof *row);
+            if (outside || first)
+                sides[0] = 0;
+            if (outside || last)
+                sides[1] = 0;
         }
     }
 }
@@ -102,48 +172,64 @@ static int first_row(const mirl_window *window, int part) {
     return part * window->convolution->part[0].rows;
 }
 
-/* Takes in rows y..y+rows-1, of which some may lie outside the image. Reads a column to either side of the
- * image too, where other memory of the network is: what comes of it is cleared. */
-static void take_in(mirl_window *window, ptrdiff_t y, size_t rows) {
-    const mirl_map *map = window->map;
-    for (size_t r = 0; r < rows; r++)
-        if (y + (ptrdiff_t)r >= 0 && y + (ptrdiff_t)r < (ptrdiff_t)map->height)
-            window->kernels->norm(mirl_map_row(map, 0, (size_t)(y + (ptrdiff_t)r)) + window->region.x - 1,
-                                  map->pitch, window->norm_weight, window->norm_bias, map->channels,
-                                  window->input + r * window->row, window->pitch, window->row);
-    window->y = y;
-    window->rows = rows;
-
-    const mirl_region *region = &window->region;
-    size_t next = (size_t)(y + (ptrdiff_t)rows), end = region->y + region->rows + 1;
-    end = end < map->height ? end : map->height;
-    size_t left = next < end ? end - next : 0;
-    window->ahead =
-        mirl_map_ahead(map, (ptrdiff_t)region->x - 1, next, window->row, left < rows ? left : rows,
-                       (size_t)(window->convolution->rows - first_row(window, window->first_part)));
+void mirl_window_begin(mirl_window *window, const mirl_region *region) {
+    window->region = *region;
+    memset(window->sums, 0, window->sums_pitch * (size_t)window->convolution->rows * sizeof *window->sums);
 }
 
-void mirl_window_begin(mirl_window *window, const mirl_region *region, float *spare) {
-    window->region = *region;
-    window->row = region->columns + 2;
-    memset(window->sums, 0, window->sums_pitch * (size_t)window->convolution->rows * sizeof *window->sums);
-    take_in(window, (ptrdiff_t)region->y - 1, 2);
+static void normalise(const mirl_window *window, const float *in, size_t in_pitch, float *out,
+                      size_t pixels) {
+    window->kernels->norm(in, in_pitch, window->norm_weight, window->norm_bias, window->channels, out,
+                          window->pitch, pixels);
+}
+
+void mirl_window_take_in(mirl_window *window, ptrdiff_t y, size_t rows, const float *strip, size_t pitch) {
+    normalise(window, strip, pitch, window->input, rows * (window->region.columns + 2));
+    window->y = y;
+    window->rows = rows;
+}
+
+void mirl_window_take_in_map(mirl_window *window, ptrdiff_t y, size_t rows, const mirl_map *map) {
+    const size_t x = window->region.x, columns = window->region.columns;
+    float *sides = window->input + rows * columns;
+
+    for (size_t r = 0; r < rows; r++)
+        if (y + (ptrdiff_t)r >= 0 && y + (ptrdiff_t)r < (ptrdiff_t)map->height)
+            normalise(window, mirl_map_row(map, 0, (size_t)(y + (ptrdiff_t)r)) + x, map->pitch,
+                      window->input + r * columns, columns);
+    mirl_map_gather_sides(map, x, y, columns, rows, sides, window->pitch);
+    normalise(window, sides, window->pitch, sides, 2 * rows);
+    window->y = y;
+    window->rows = rows;
+}
+
+void mirl_window_pass(mirl_window *window, float *spare) {
     for (int part = window->first_part; part < window->convolution->parts; part++) {
         mirl_window_part(window, part);
         for (size_t c = 0; c < (size_t)window->convolution->part[part].rows; c++)
-            mirl_window_depthwise(window, c, spare, region->columns);
+            mirl_window_depthwise(window, c, spare, window->region.columns);
     }
 }
 
-void mirl_window_advance(mirl_window *window, size_t y, size_t rows) {
-    take_in(window, (ptrdiff_t)y + 1, rows);
+mirl_ahead mirl_window_ahead(const mirl_window *window, const mirl_map *map, size_t sides, size_t steps) {
+    const mirl_region *region = &window->region;
+    const size_t next = (size_t)(window->y + (ptrdiff_t)window->rows);
+    const size_t below = region->y + region->rows + 1, end = below < map->height ? below : map->height;
+    const size_t left = next < end ? end - next : 0;
+
+    return mirl_map_ahead(map, (ptrdiff_t)region->x - (ptrdiff_t)sides, next, region->columns + 2 * sides,
+                          left < window->rows ? left : window->rows, steps);
+}
+
+size_t mirl_window_channels(const mirl_window *window) {
+    return (size_t)(window->convolution->rows - first_row(window, window->first_part));
 }
 
 void mirl_window_part(mirl_window *window, int part) {
     const mirl_matrix *matrix = &window->convolution->part[part];
 
     mirl_matrix_product(window->kernels, matrix, window->input, window->pitch, window->hidden, window->pitch,
-                        window->rows * window->row, NULL, 0);
+                        window->rows * (window->region.columns + 2), NULL, 0);
     clear_outside(window, matrix->rows);
     window->first = (size_t)first_row(window, part);
 }
@@ -153,6 +239,6 @@ void mirl_window_depthwise(mirl_window *window, size_t channel, float *out, size
 
     mirl_ahead_step(&window->ahead);
     window->kernels->depthwise(window->depthwise + 9 * c, window->sums + c * window->sums_pitch,
-                               window->hidden + channel * window->pitch, window->row, out, out_row,
-                               (int)window->rows, window->region.columns);
+                               window->hidden + channel * window->pitch, out, out_row, (int)window->rows,
+                               window->region.columns);
 }

@@ -268,16 +268,16 @@ static void depthwise(void **state) {
     float *w = filled(9, 1);
     for (int rows = 1; rows < 9; rows += 3)
         for (size_t width = 1; width < 150; width += 17) {
-            size_t in_row = width + 2, sums_count = 2 * mirl_padded(width);
-            float *in = filled((size_t)rows * in_row + MIRL_PAD, 1), *start = filled(sums_count, 1);
+            size_t sums_count = 2 * mirl_padded(width);
+            float *in = filled((size_t)rows * (width + 2) + MIRL_PAD, 1), *start = filled(sums_count, 1);
             float *out = filled((size_t)rows * width, 1), *expected = filled((size_t)rows * width, 1);
             float *sums = filled(sums_count, 1), *expected_sums = filled(sums_count, 1);
             memcpy(expected_sums, start, sums_count * sizeof *sums);
-            plain()->depthwise(w, expected_sums, in, in_row, expected, width, rows, width);
+            plain()->depthwise(w, expected_sums, in, expected, width, rows, width);
             FOR_TABLES(table) {
                 memcpy(sums, start, sums_count * sizeof *sums);
                 out[(size_t)rows * width] = 7;
-                table->depthwise(w, sums, in, in_row, out, width, rows, width);
+                table->depthwise(w, sums, in, out, width, rows, width);
                 assert_close(table, out, expected, (size_t)rows * width, 1e-5f);
                 assert_close(table, sums, expected_sums, width, 1e-5f);
                 assert_close(table, sums + sums_count / 2, expected_sums + sums_count / 2, width, 1e-5f);
@@ -292,7 +292,7 @@ static void depthwise(void **state) {
         }
     float *in = filled(66 * 64 + MIRL_PAD, 1), *out = filled(64 * 64, 1), *sums = filled(128, 1);
     FOR_TABLES(table)
-    TIMED(table, "depthwise 64x64", 9 * 64 * 64, table->depthwise(w, sums, in, 66, out, 64, 64, 64));
+    TIMED(table, "depthwise 64x64", 9 * 64 * 64, table->depthwise(w, sums, in, out, 64, 64, 64));
     free(in);
     free(out);
     free(sums);

@@ -5,6 +5,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "network/stages.h"
 
@@ -55,9 +57,81 @@ static void strips_stay_small(void **state) {
         FOR_SIZES(width, height) {
             mirl_walk walk = mirl_walk_plan(width, height, channels[c]);
             size_t pixels = walk.strip_rows * (walk.band_columns + 2);
-            assert_true(walk.strip_rows >= 1 && (walk.strip_rows <= height || walk.strip_rows == 2));
+            assert_true(walk.strip_rows >= 2 && (walk.strip_rows <= height || walk.strip_rows == 2));
             assert_true(pixels <= 396 && (pixels * (size_t)channels[c] <= 256 << 10 || walk.strip_rows <= 2));
         }
+}
+
+static float value_at(int channel, ptrdiff_t x, ptrdiff_t y) {
+    return (float)(1 + channel + 3 * (x + 2000 * y));
+}
+
+static void fill_map(const mirl_map *map) {
+    for (int c = 0; c < map->channels; c++)
+        for (size_t y = 0; y < map->height; y++)
+            for (size_t x = 0; x < map->width; x++)
+                mirl_map_row(map, c, y)[x] = value_at(c, (ptrdiff_t)x, (ptrdiff_t)y);
+}
+
+/* A strip of rows y..y+rows-1 of the region, as the map was. */
+static void assert_strip(const mirl_map *map, const mirl_region *region, ptrdiff_t y, size_t rows,
+                         const float *strip, size_t pitch) {
+    const ptrdiff_t columns = (ptrdiff_t)region->columns;
+    for (int c = 0; c < map->channels; c++, strip += pitch)
+        for (size_t r = 0; r < rows; r++)
+            for (ptrdiff_t x = -1; x <= columns; x++) {
+                const ptrdiff_t at = (ptrdiff_t)region->x + x, row = y + (ptrdiff_t)r;
+                const bool inside =
+                    at >= 0 && at < (ptrdiff_t)map->width && row >= 0 && row < (ptrdiff_t)map->height;
+                const size_t place = x < 0          ? rows * region->columns + 2 * r
+                                     : x == columns ? rows * region->columns + 2 * r + 1
+                                                    : r * region->columns + (size_t)x;
+                assert_float_equal(strip[place], inside ? value_at(c, at, row) : 0, 0);
+            }
+}
+
+/* A unit sees its neighbours as they were, after all of them have been overwritten. */
+static void edges_are_kept(void **state) {
+    (void)state;
+    enum { CHANNELS = 3 };
+    FOR_SIZES(width, height) {
+        if (width > 320 || height > 320)
+            continue;
+        mirl_walk walk = mirl_walk_plan(width, height, 144);
+        const size_t pitch = mirl_pitch(walk.strip_rows * (walk.band_columns + 2));
+        mirl_map map = {.channels = CHANNELS, .width = width, .height = height, .pitch = width};
+        map.row = map.pitch * CHANNELS;
+        map.data = malloc(map.row * height * sizeof(float));
+        float *strip = malloc(CHANNELS * pitch * sizeof *strip);
+        mirl_arena count = {0};
+        mirl_edges_take(&count, &walk, CHANNELS);
+        mirl_arena arena = {malloc(count.used * sizeof(float)), 0};
+        mirl_edges edges = mirl_edges_take(&arena, &walk, CHANNELS);
+
+        fill_map(&map);
+        for (size_t unit = 0; unit < mirl_walk_units(&walk); unit++) {
+            mirl_region region = mirl_walk_region(&walk, unit);
+            for (size_t y = 0; y < region.rows; y += 5)
+                mirl_edges_keep(&edges, &map, &region, region.y + y,
+                                region.rows - y < 5 ? region.rows - y : 5);
+        }
+        for (size_t unit = 0; unit < mirl_walk_units(&walk); unit++) {
+            mirl_region region = mirl_walk_region(&walk, unit);
+            const size_t most = walk.strip_rows;
+            for (ptrdiff_t y = (ptrdiff_t)region.y - 1, end = y + (ptrdiff_t)region.rows + 2; y < end;
+                 y += (ptrdiff_t)most) {
+                const size_t rows = end - y < (ptrdiff_t)most ? (size_t)(end - y) : most;
+                mirl_edges_gather(&edges, &map, &region, y, rows, strip, pitch);
+                assert_strip(&map, &region, y, rows, strip, pitch);
+            }
+            for (int c = 0; c < CHANNELS; c++)
+                for (size_t y = 0; y < region.rows; y++)
+                    memset(mirl_map_row(&map, c, region.y + y) + region.x, 0, region.columns * sizeof(float));
+        }
+        free(map.data);
+        free(strip);
+        free(arena.base);
+    }
 }
 
 int main(void) {
@@ -65,6 +139,7 @@ int main(void) {
         cmocka_unit_test(units_cover_the_image_once),
         cmocka_unit_test(tall_images_are_shared_evenly),
         cmocka_unit_test(strips_stay_small),
+        cmocka_unit_test(edges_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
