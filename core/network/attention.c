@@ -24,6 +24,7 @@ struct attention {
     size_t map_pitch;  /* floats in a row of a head's map */
     size_t sums_count; /* floats that one unit of step 1 leaves */
     float *sums;       /* [units][heads * size * map_pitch products, 2c squares] */
+    float *lengths;    /* [2c] of q and k */
     float *maps;       /* [heads][size][map_pitch] */
     float *folded_map; /* [c][map_pitch] */
     float *packed;     /* maps, or the folded one, for products */
@@ -43,6 +44,7 @@ static struct attention describe(const mirl_model *model, const mirl_block *bloc
     size_t maps = (size_t)c * a.map_pitch;
     a.sums_count = maps + 2 * (size_t)c;
     a.sums = mirl_arena_take(shared, a.sums_count * mirl_walk_units(&a.walk));
+    a.lengths = mirl_arena_take(shared, 2 * (size_t)c);
     a.maps = mirl_arena_take(shared, maps);
     a.folded_map = mirl_arena_take(shared, maps);
     a.packed = mirl_arena_take(shared, mirl_reference_map_floats(block));
@@ -141,57 +143,83 @@ static void look_at_unit(void *context, size_t unit, int thread) {
 
 /* ---- Step 2 ------------------------------------------------------------------------------------------ */
 
-/* Adds up what the units left, in their order, for values at..at+count-1; the first unit's are replaced. */
-static float *sum_units(const struct attention *a, size_t at, size_t count) {
-    for (size_t i = at; i < at + count; i++) {
-        double sum = 0;
-        for (size_t unit = 0; unit < mirl_walk_units(&a->walk); unit++)
-            sum += (double)a->sums[unit * a->sums_count + i];
-        a->sums[i] = (float)sum;
+enum { ROWS = 8 }; /* of the maps, in a unit of work */
+
+/* Adds up what the units left, in their order, for count values from `at` on. */
+static void sum_units(const struct attention *a, size_t at, size_t count, float *out) {
+    enum { AT_A_TIME = 64 };
+    for (size_t done = 0, n; done < count; done += n) {
+        double sum[AT_A_TIME] = {0};
+        const float *left = a->sums + at + done;
+        n = count - done < AT_A_TIME ? count - done : AT_A_TIME;
+        for (size_t unit = 0; unit < mirl_walk_units(&a->walk); unit++, left += a->sums_count)
+            for (size_t i = 0; i < n; i++)
+                sum[i] += (double)left[i];
+        for (size_t i = 0; i < n; i++)
+            out[done + i] = (float)sum[i];
     }
-    return a->sums + at;
 }
 
-static float length(float square) {
-    return fmaxf(sqrtf(square), 1e-12f);
+/* The lengths of all rows of q and k. */
+static void measure(const struct attention *a) {
+    const size_t c = (size_t)a->block->channels;
+    sum_units(a, c * a->map_pitch, 2 * c, a->lengths);
+    for (size_t i = 0; i < 2 * c; i++)
+        a->lengths[i] = fmaxf(sqrtf(a->lengths[i]), 1e-12f);
 }
 
 static void softmax(float *row, int count) {
     float most = row[0], sum = 0;
     for (int j = 1; j < count; j++)
-        most = fmaxf(most, row[j]);
+        most = row[j] > most ? row[j] : most;
     for (int j = 0; j < count; j++)
         sum += row[j] = expf(row[j] - most);
     for (int j = 0; j < count; j++)
         row[j] /= sum;
 }
 
-static void make_map(void *context, size_t head, int thread) {
+static void make_rows(void *context, size_t unit, int thread) {
     (void)thread;
     const struct attention *a = context;
-    const mirl_model *model = a->run->model;
-    const int c = a->block->channels, size = a->size;
-    const size_t squares = (size_t)c * a->map_pitch, first = head * (size_t)size;
-    const float temperature = model->values[a->block->temperature][head];
-    const float *q = sum_units(a, squares + first, (size_t)size);
-    const float *k = sum_units(a, squares + (size_t)c + first, (size_t)size);
+    const int c = a->block->channels, size = a->size, first = (int)unit * ROWS;
+    const float *temperature = a->run->model->values[a->block->temperature];
 
-    for (int i = 0; i < size; i++) {
-        size_t at = (first + (size_t)i) * a->map_pitch;
-        const float *products = sum_units(a, at, (size_t)size);
-        float *row = a->maps + at;
+    for (int i = first; i < c && i < first + ROWS; i++) {
+        const int head = i / size;
+        const float *k = a->lengths + c + head * size;
+        float *row = a->maps + (size_t)i * a->map_pitch;
+        sum_units(a, (size_t)i * a->map_pitch, (size_t)size, row);
         for (int j = 0; j < size; j++)
-            row[j] = products[j] / (length(q[i]) * length(k[j])) * temperature;
+            row[j] = row[j] / (a->lengths[i] * k[j]) * temperature[head];
         softmax(row, size);
         memset(row + size, 0, (a->map_pitch - (size_t)size) * sizeof *row);
     }
+}
+
+/* For the products of step 3. */
+static void pack_maps(const struct attention *a) {
+    const mirl_model *model = a->run->model;
+    const int c = a->block->channels, size = a->size;
+
     if (a->block->heads == 1) {
         mirl_matrix_product(model->kernels, model->convolutions[a->block->attn_project_out].part, a->maps,
                             a->map_pitch, a->folded_map, a->map_pitch, (size_t)c, NULL, 0);
         model->kernels->pack(a->folded_map, a->map_pitch, c, c, a->packed);
-    } else
-        model->kernels->pack(a->maps + first * a->map_pitch, a->map_pitch, size, size,
+        return;
+    }
+    for (size_t head = 0; head < (size_t)a->block->heads; head++)
+        model->kernels->pack(a->maps + head * (size_t)size * a->map_pitch, a->map_pitch, size, size,
                              a->packed + head * mirl_packed(size, size));
+}
+
+static bool make_maps(struct attention *a) {
+    const size_t units = ((size_t)a->block->channels + ROWS - 1) / ROWS;
+
+    measure(a);
+    if (!mirl_team_run(a->run->team, units, 0, make_rows, a))
+        return false;
+    pack_maps(a);
+    return true;
 }
 
 bool mirl_attention(const mirl_run *run, const mirl_block *block, const mirl_map *x, const mirl_map *v,
@@ -210,7 +238,7 @@ bool mirl_attention(const mirl_run *run, const mirl_block *block, const mirl_map
     }
     *attended = (mirl_attended){a.packed, v, a.x_edges, a.v_edges};
     return mirl_team_run(run->team, mirl_walk_units(&a.walk), run->share * pixels * look, look_at_unit, &a) &&
-           (a.known || mirl_team_run(run->team, (size_t)block->heads, 0, make_map, &a));
+           (a.known || make_maps(&a));
 }
 
 mirl_needs mirl_attention_needs(const mirl_model *model, const mirl_block *block, const mirl_map *x) {
