@@ -4,7 +4,7 @@
  *      only v is kept, in its map, and the edges of x's units, for step 3 to overwrite x.
  *   2. The (c/heads) x (c/heads) map of each head: norms, temperature, softmax. With one head map and
  *      projection are multiplied first.
- *   3. x + project_out (map v), which the feed-forward half asks for strip by strip.
+ *   3. map v, which the feed-forward half asks for row by row.
  *
  * Where the run's reference knows the map, step 1 makes v only, and step 2 is left out.
  */
@@ -251,25 +251,17 @@ mirl_needs mirl_attention_needs(const mirl_model *model, const mirl_block *block
 
 /* ---- Step 3 ------------------------------------------------------------------------------------------ */
 
-void mirl_attention_add(const mirl_model *model, const mirl_block *block, const float *packed, const float *v,
-                        size_t pitch, size_t pixels, float *mixed, float *out, size_t out_pitch) {
-    const mirl_kernels *kernels = model->kernels;
-    const int c = block->channels, size = c / block->heads;
+void mirl_attention_mix(const mirl_model *model, const mirl_block *block, const float *packed, const float *v,
+                        size_t v_pitch, size_t pixels, float *out, size_t out_pitch, const float *add,
+                        size_t add_pitch) {
+    const int heads = block->heads, size = block->channels / heads;
 
-    if (block->heads == 1) {
-        kernels->dense_product(packed, c, c, v, pitch, out, out_pitch, pixels, out, out_pitch);
-        return;
-    }
-    for (int head = 0; head < block->heads; head++) {
-        const size_t first = (size_t)(head * size) * pitch;
-        kernels->dense_product(packed + (size_t)head * mirl_packed(size, size), size, size, v + first, pitch,
-                               mixed + first, pitch, pixels, NULL, 0);
-    }
-    mirl_matrix_product(kernels, model->convolutions[block->attn_project_out].part, mixed, pitch, out,
-                        out_pitch, pixels, out, out_pitch);
+    for (int head = 0; head < heads; head++, v += (size_t)size * v_pitch, out += (size_t)size * out_pitch)
+        model->kernels->dense_product(packed + (size_t)head * mirl_packed(size, size), size, size, v, v_pitch,
+                                      out, out_pitch, pixels, heads == 1 ? add : NULL, add_pitch);
 }
 
-double mirl_attention_add_cost(const mirl_model *model, const mirl_block *block) {
+double mirl_attention_mix_cost(const mirl_model *model, const mirl_block *block) {
     return model->convolutions[block->attn_project_out].cost +
            (double)block->channels * (block->channels / block->heads);
 }

@@ -20,7 +20,9 @@ struct scratch {
     size_t y_pitch;
     float *carried; /* the last of y's rows, for the next strip */
     size_t carried_pitch;
-    float *v, *mixed; /* of what comes in */
+    float *mixed; /* of what comes in, if there is more than one head */
+    float *sides; /* v */
+    size_t sides_pitch;
     float *gate, *value;
     size_t pitch;
     mirl_ahead ahead; /* x of the next strip; the window's is v */
@@ -42,31 +44,58 @@ static struct scratch scratch(const struct feed_forward *f, const mirl_run *run,
     s.y_pitch = mirl_pitch(s.pitch + f->walk.band_columns);
     s.y = mirl_arena_take(arena, s.y_pitch * c);
     s.carried = mirl_arena_take(arena, s.carried_pitch * c);
-    s.v = mirl_arena_take(arena, s.pitch * c);
+    s.sides_pitch = mirl_pitch(2 * f->walk.strip_rows);
+    s.sides = mirl_arena_take(arena, s.sides_pitch * c);
     s.mixed = mirl_arena_take(arena, block->heads > 1 ? s.pitch * c : 0);
     s.gate = mirl_arena_take(arena, s.pitch * (size_t)project_out(run, block)->part[0].columns);
     s.value = mirl_arena_take(arena, s.pitch);
     return s;
 }
 
-/* y of image rows y..y+rows-1, which the window takes in, behind the row that came in before. */
-static void take_in(const struct feed_forward *f, struct scratch *s, ptrdiff_t y, size_t rows) {
+/* y = x + project_out(map v) of image rows y..y+rows-1, behind the row that came in before. v is read, and
+ * with one head x too, where they lie. */
+static void make_sum(const struct feed_forward *f, struct scratch *s, ptrdiff_t y, size_t rows) {
+    const mirl_model *model = f->run->model;
+    const mirl_block *block = f->block;
     const mirl_attended *attended = f->attended;
     const mirl_region *region = &s->window.region;
-    const size_t columns = region->columns;
-    float *sum = s->y + columns;
+    const size_t columns = region->columns, c = (size_t)block->channels;
+    const bool project = block->heads > 1;
+    float *sum = s->y + columns, *sides = sum + rows * columns;
 
-    mirl_edges_gather(&attended->v_edges, attended->v, region, y, rows, s->v, s->pitch);
-    mirl_edges_gather(&attended->x_edges, f->x, region, y, rows, sum, s->y_pitch);
-    mirl_attention_add(f->run->model, f->block, attended->packed, s->v, s->pitch, rows * (columns + 2),
-                       s->mixed, sum, s->y_pitch);
+    for (size_t r = 0; r < rows; r++) {
+        size_t x_pitch = 0, v_pitch = 0;
+        const float *x = mirl_edges_row(&attended->x_edges, f->x, region, y + (ptrdiff_t)r, &x_pitch);
+        const float *v = mirl_edges_row(&attended->v_edges, attended->v, region, y + (ptrdiff_t)r, &v_pitch);
+        float *row = sum + r * columns;
+        if (!x || !v)
+            continue;
+        for (size_t i = 0; project && i < c; i++)
+            memcpy(row + i * s->y_pitch, x + i * x_pitch, columns * sizeof *row);
+        mirl_attention_mix(model, block, attended->packed, v, v_pitch, columns,
+                           project ? s->mixed + r * columns : row, project ? s->pitch : s->y_pitch, x,
+                           x_pitch);
+    }
+    mirl_edges_gather_sides(&attended->x_edges, region, y, rows, sides, s->y_pitch);
+    mirl_edges_gather_sides(&attended->v_edges, region, y, rows, s->sides, s->sides_pitch);
+    mirl_attention_mix(model, block, attended->packed, s->sides, s->sides_pitch, 2 * rows,
+                       project ? s->mixed + rows * columns : sides, project ? s->pitch : s->y_pitch, sides,
+                       s->y_pitch);
+    if (project)
+        mirl_matrix_product(model->kernels, model->convolutions[block->attn_project_out].part, s->mixed,
+                            s->pitch, sum, s->y_pitch, rows * (columns + 2), sum, s->y_pitch);
+}
+
+/* Image rows y..y+rows-1 of the sum to the window, and to what the next strip begins with. */
+static void take_in(const struct feed_forward *f, struct scratch *s, ptrdiff_t y, size_t rows) {
+    const size_t columns = s->window.region.columns, steps = mirl_window_channels(&s->window);
+
+    make_sum(f, s, y, rows);
     for (size_t c = 0; c < (size_t)f->block->channels; c++)
         memcpy(s->carried + c * s->carried_pitch, s->y + c * s->y_pitch + rows * columns,
                columns * sizeof *s->carried);
-    mirl_window_take_in(&s->window, y, rows, sum, s->y_pitch);
-
-    const size_t steps = mirl_window_channels(&s->window);
-    s->window.ahead = mirl_window_ahead(&s->window, attended->v, 0, steps);
+    mirl_window_take_in(&s->window, y, rows, s->y + columns, s->y_pitch);
+    s->window.ahead = mirl_window_ahead(&s->window, f->attended->v, 0, steps);
     s->ahead = mirl_window_ahead(&s->window, f->x, 0, steps / 2);
 }
 
@@ -131,7 +160,7 @@ bool mirl_feed_forward(const mirl_run *run, const mirl_block *block, const mirl_
                        const mirl_map *x) {
     struct feed_forward f = describe(run->model, block, x);
     double pixels = (double)x->width * (double)x->height;
-    double cost = mirl_attention_add_cost(run->model, block) +
+    double cost = mirl_attention_mix_cost(run->model, block) +
                   run->model->convolutions[block->project_in].cost + project_out(run, block)->cost +
                   2 * block->hidden * 30.0;
 

@@ -96,10 +96,16 @@ mirl_edges mirl_edges_take(mirl_arena *arena, const mirl_walk *walk, int channel
 void mirl_edges_keep(const mirl_edges *edges, const mirl_map *map, const mirl_region *region, size_t y,
                      size_t rows);
 
-/** A strip of a unit's rows y..y+rows-1, from a map of which other units may be overwritten; they may begin a
- * row above the unit, and end a row below. Zeros outside the image. */
-void mirl_edges_gather(const mirl_edges *edges, const mirl_map *map, const mirl_region *region, ptrdiff_t y,
-                       size_t rows, float *out, size_t out_pitch);
+/** The pixels of image row y in a unit's columns, first channel, and the pitch of the others: of a map of
+ * which other units may be overwritten. The row may be the one above the unit, or the one below. NULL outside
+ * the image. */
+const float *mirl_edges_row(const mirl_edges *edges, const mirl_map *map, const mirl_region *region,
+                            ptrdiff_t y, size_t *pitch);
+
+/** The pixels beside such rows y..y+rows-1, as mirl_map_gather_sides() gives them. Zeros outside the image.
+ */
+void mirl_edges_gather_sides(const mirl_edges *edges, const mirl_region *region, ptrdiff_t y, size_t rows,
+                             float *out, size_t out_pitch);
 
 /** norm, a 1x1 convolution and a 3x3 depthwise one of its channels: what both halves of a block begin with.
  * Rows stream through: each is computed once for a region, whatever the strips. Channels come part by part of
@@ -171,13 +177,14 @@ bool mirl_attention(const mirl_run *run, const mirl_block *block, const mirl_map
                     mirl_attended *attended);
 mirl_needs mirl_attention_needs(const mirl_model *model, const mirl_block *block, const mirl_map *x);
 
-/** out += project_out(attention) for `pixels` pixels of v, of which the block's channels stand `pitch` floats
- * apart; `mixed` is memory for as much, if there is more than one head. Padded. */
-void mirl_attention_add(const mirl_model *model, const mirl_block *block, const float *packed, const float *v,
-                        size_t pitch, size_t pixels, float *mixed, float *out, size_t out_pitch);
+/** Attention's maps times `pixels` pixels of v. With one head, whose map has been multiplied by project_out,
+ * it is added to `add`; with more `add` is not used. Padded. */
+void mirl_attention_mix(const mirl_model *model, const mirl_block *block, const float *packed, const float *v,
+                        size_t v_pitch, size_t pixels, float *out, size_t out_pitch, const float *add,
+                        size_t add_pitch);
 
-/** What that costs a pixel, in multiply-adds of the dense kernel. */
-double mirl_attention_add_cost(const mirl_model *model, const mirl_block *block);
+/** What that and project_out cost a pixel, in multiply-adds of the dense kernel. */
+double mirl_attention_mix_cost(const mirl_model *model, const mirl_block *block);
 
 /** x = y + ffn(norm2(y)) with y = x + project_out(attention). Uses no run.shared. */
 bool mirl_feed_forward(const mirl_run *run, const mirl_block *block, const mirl_attended *attended,

@@ -96,28 +96,42 @@ void mirl_edges_keep(const mirl_edges *edges, const mirl_map *map, const mirl_re
     }
 }
 
-void mirl_edges_gather(const mirl_edges *edges, const mirl_map *map, const mirl_region *region, ptrdiff_t y,
-                       size_t rows, float *out, size_t out_pitch) {
-    const size_t columns = region->columns, band = region->x / edges->walk.band_columns;
-    const ptrdiff_t first = (ptrdiff_t)region->y, end = first + (ptrdiff_t)region->rows;
-    const int chunk = (int)(region->y / edges->walk.chunk_rows);
-    float *sides = out + rows * columns;
+/* Where the unit's chunk has the row above it, or the one below it: none in the first and the last chunk. */
+static ptrdiff_t kept_row(const mirl_edges *edges, const mirl_region *region, ptrdiff_t y) {
+    const ptrdiff_t chunk = (ptrdiff_t)(region->y / edges->walk.chunk_rows);
+    return y < (ptrdiff_t)region->y ? 2 * chunk - 1 : 2 * chunk + 2;
+}
 
-    for (size_t r = 0; r < rows; r++, y++, out += columns, sides += 2) {
-        if (y < first || y >= end) { /* a neighbour's row, or none above the first chunk and below the last */
-            const ptrdiff_t row = y < first ? 2 * chunk - 1 : 2 * chunk + 2;
-            mirl_map_gather(&edges->rows, (ptrdiff_t)region->x, row, columns, 1, out, out_pitch);
-            mirl_map_gather_sides(&edges->rows, region->x, row, columns, 1, sides, out_pitch);
+static bool in_unit(const mirl_region *region, ptrdiff_t y) {
+    return y >= (ptrdiff_t)region->y && y < (ptrdiff_t)(region->y + region->rows);
+}
+
+const float *mirl_edges_row(const mirl_edges *edges, const mirl_map *map, const mirl_region *region,
+                            ptrdiff_t y, size_t *pitch) {
+    if (y < 0 || y >= (ptrdiff_t)map->height)
+        return NULL;
+    *pitch = in_unit(region, y) ? map->pitch : edges->rows.pitch;
+    return (in_unit(region, y) ? mirl_map_row(map, 0, (size_t)y)
+                               : mirl_map_row(&edges->rows, 0, (size_t)kept_row(edges, region, y))) +
+           region->x;
+}
+
+void mirl_edges_gather_sides(const mirl_edges *edges, const mirl_region *region, ptrdiff_t y, size_t rows,
+                             float *out, size_t out_pitch) {
+    const size_t band = region->x / edges->walk.band_columns, channels = (size_t)edges->rows.channels;
+
+    for (size_t r = 0; r < rows; r++, y++, out += 2) {
+        if (!in_unit(region, y)) {
+            mirl_map_gather_sides(&edges->rows, region->x, kept_row(edges, region, y), region->columns, 1,
+                                  out, out_pitch);
             continue;
         }
-        const float *row = mirl_map_row(map, 0, (size_t)y) + region->x;
         const float *left = band > 0 ? edge_column(edges, band - 1, true, (size_t)y) : NULL;
         const float *right =
             band + 1 < edges->walk.bands ? edge_column(edges, band + 1, false, (size_t)y) : NULL;
-        for (int c = 0; c < map->channels; c++, row += map->pitch) {
-            memcpy(out + (size_t)c * out_pitch, row, columns * sizeof *row);
-            sides[(size_t)c * out_pitch] = left ? left[c] : 0;
-            sides[(size_t)c * out_pitch + 1] = right ? right[c] : 0;
+        for (size_t c = 0; c < channels; c++) {
+            out[c * out_pitch] = left ? left[c] : 0;
+            out[c * out_pitch + 1] = right ? right[c] : 0;
         }
     }
 }

@@ -121,7 +121,16 @@ static void edges_are_kept(void **state) {
             for (ptrdiff_t y = (ptrdiff_t)region.y - 1, end = y + (ptrdiff_t)region.rows + 2; y < end;
                  y += (ptrdiff_t)most) {
                 const size_t rows = end - y < (ptrdiff_t)most ? (size_t)(end - y) : most;
-                mirl_edges_gather(&edges, &map, &region, y, rows, strip, pitch);
+                for (size_t r = 0, from = 0; r < rows; r++) {
+                    const float *row = mirl_edges_row(&edges, &map, &region, y + (ptrdiff_t)r, &from);
+                    assert_true((row != NULL) ==
+                                (y + (ptrdiff_t)r >= 0 && y + (ptrdiff_t)r < (ptrdiff_t)height));
+                    for (int c = 0; c < CHANNELS; c++)
+                        for (size_t x = 0; x < region.columns; x++)
+                            strip[(size_t)c * pitch + r * region.columns + x] =
+                                row ? row[(size_t)c * from + x] : 0;
+                }
+                mirl_edges_gather_sides(&edges, &region, y, rows, strip + rows * region.columns, pitch);
                 assert_strip(&map, &region, y, rows, strip, pitch);
             }
             for (int c = 0; c < CHANNELS; c++)
