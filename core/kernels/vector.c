@@ -427,8 +427,8 @@ INLINE void store_part(float *p, vec v, size_t count) {
 
 enum { DEPTHWISE_VECTORS = MIRL_LANES == 16 ? 4 : 2 };
 
-/* Each lane's neighbour to the left, and to the right, in the row that holds before, x and after at `at`.
- * Where sixteen lanes are a cache line, loads that lie across two cost more than shifting. */
+/* Each lane's neighbour to the left, and to the right, in a row that holds before, x and after. Where sixteen
+ * lanes are a cache line, loads that lie across two cost more than shifting. */
 #if MIRL_LANES == 16
 #define FROM_LEFT(before, x)                                                                                 \
     __builtin_shufflevector(before, x, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30)

@@ -18,7 +18,7 @@ struct attention {
     bool known; /* the map, from the run's reference */
     const mirl_block *block;
     const mirl_map *x, *v;
-    mirl_edges x_edges, v_edges;
+    mirl_edges edges; /* of x */
     mirl_walk walk;
     int size;          /* channels a head */
     size_t map_pitch;  /* floats in a row of a head's map */
@@ -48,8 +48,7 @@ static struct attention describe(const mirl_model *model, const mirl_block *bloc
     a.maps = mirl_arena_take(shared, maps);
     a.folded_map = mirl_arena_take(shared, maps);
     a.packed = mirl_arena_take(shared, mirl_reference_map_floats(block));
-    a.x_edges = mirl_edges_take(shared, &a.walk, c);
-    a.v_edges = mirl_edges_take(shared, &a.walk, c);
+    a.edges = mirl_edges_take(shared, &a.walk, c);
     return a;
 }
 
@@ -132,10 +131,9 @@ static void look_at_unit(void *context, size_t unit, int thread) {
         rows = region.rows - done < a->walk.strip_rows ? region.rows - done : a->walk.strip_rows;
         mirl_ahead ahead = mirl_map_ahead(a->v, region.x, y, region.columns, rows, a->known ? c : 3 * c);
         take_in(a, &s.window, (ptrdiff_t)y + 1, rows);
-        mirl_edges_keep(&a->x_edges, a->x, &region, y, rows);
+        mirl_edges_keep(&a->edges, a->x, &region, y, rows);
         for (int part = s.window.first_part; part < s.window.convolution->parts; part++)
             convolve_part(a, &s, part, y, &ahead);
-        mirl_edges_keep(&a->v_edges, a->v, &region, y, rows);
         if (!a->known)
             add_products(a, &s, rows * region.columns, a->sums + unit * a->sums_count, done == 0);
     }
@@ -236,7 +234,7 @@ bool mirl_attention(const mirl_run *run, const mirl_block *block, const mirl_map
         a.packed = run->reference->maps[block - model->graph->blocks];
         a.known = run->reference->known;
     }
-    *attended = (mirl_attended){a.packed, v, a.x_edges, a.v_edges};
+    *attended = (mirl_attended){a.packed, v, a.edges};
     return mirl_team_run(run->team, mirl_walk_units(&a.walk), run->share * pixels * look, look_at_unit, &a) &&
            (a.known || make_maps(&a));
 }

@@ -58,26 +58,27 @@ static void make_sum(const struct feed_forward *f, struct scratch *s, ptrdiff_t 
     const mirl_model *model = f->run->model;
     const mirl_block *block = f->block;
     const mirl_attended *attended = f->attended;
+    const mirl_map *v = attended->v;
     const mirl_region *region = &s->window.region;
     const size_t columns = region->columns, c = (size_t)block->channels;
     const bool project = block->heads > 1;
     float *sum = s->y + columns, *sides = sum + rows * columns;
 
     for (size_t r = 0; r < rows; r++) {
-        size_t x_pitch = 0, v_pitch = 0;
-        const float *x = mirl_edges_row(&attended->x_edges, f->x, region, y + (ptrdiff_t)r, &x_pitch);
-        const float *v = mirl_edges_row(&attended->v_edges, attended->v, region, y + (ptrdiff_t)r, &v_pitch);
+        const ptrdiff_t at = y + (ptrdiff_t)r;
+        size_t x_pitch = 0;
+        const float *x = mirl_edges_row(&attended->edges, f->x, region, at, &x_pitch);
         float *row = sum + r * columns;
-        if (!x || !v)
+        if (!x)
             continue;
         for (size_t i = 0; project && i < c; i++)
             memcpy(row + i * s->y_pitch, x + i * x_pitch, columns * sizeof *row);
-        mirl_attention_mix(model, block, attended->packed, v, v_pitch, columns,
-                           project ? s->mixed + r * columns : row, project ? s->pitch : s->y_pitch, x,
-                           x_pitch);
+        mirl_attention_mix(model, block, attended->packed, mirl_map_row(v, 0, (size_t)at) + region->x,
+                           v->pitch, columns, project ? s->mixed + r * columns : row,
+                           project ? s->pitch : s->y_pitch, x, x_pitch);
     }
-    mirl_edges_gather_sides(&attended->x_edges, region, y, rows, sides, s->y_pitch);
-    mirl_edges_gather_sides(&attended->v_edges, region, y, rows, s->sides, s->sides_pitch);
+    mirl_edges_gather_sides(&attended->edges, region, y, rows, sides, s->y_pitch);
+    mirl_map_gather_sides(v, region->x, y, columns, rows, s->sides, s->sides_pitch);
     mirl_attention_mix(model, block, attended->packed, s->sides, s->sides_pitch, 2 * rows,
                        project ? s->mixed + rows * columns : sides, project ? s->pitch : s->y_pitch, sides,
                        s->y_pitch);
@@ -95,7 +96,7 @@ static void take_in(const struct feed_forward *f, struct scratch *s, ptrdiff_t y
         memcpy(s->carried + c * s->carried_pitch, s->y + c * s->y_pitch + rows * columns,
                columns * sizeof *s->carried);
     mirl_window_take_in(&s->window, y, rows, s->y + columns, s->y_pitch);
-    s->window.ahead = mirl_window_ahead(&s->window, f->attended->v, 0, steps);
+    s->window.ahead = mirl_window_ahead(&s->window, f->attended->v, 1, steps);
     s->ahead = mirl_window_ahead(&s->window, f->x, 0, steps / 2);
 }
 

@@ -34,10 +34,7 @@ void mirl_map_gather_sides(const mirl_map *map, size_t x, ptrdiff_t y, size_t co
         const float *left = inside && x > 0 ? mirl_map_row(map, 0, (size_t)y) + x - 1 : NULL;
         const float *right =
             inside && x + columns < map->width ? mirl_map_row(map, 0, (size_t)y) + x + columns : NULL;
-        for (size_t c = 0; c < (size_t)map->channels; c++) {
-            out[c * out_pitch] = left ? left[c * map->pitch] : 0;
-            out[c * out_pitch + 1] = right ? right[c * map->pitch] : 0;
-        }
+        mirl_map_put_sides(left, right, map->pitch, map->channels, out, out_pitch);
     }
 }
 

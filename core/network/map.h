@@ -95,6 +95,16 @@ static inline void mirl_ahead_step(mirl_ahead *ahead) {
 void mirl_map_gather(const mirl_map *map, ptrdiff_t x, ptrdiff_t y, size_t columns, size_t rows, float *out,
                      size_t out_pitch);
 
+/** One row's pixels to the left and to the right of every channel, those of `left` and `right` (NULL: zeros)
+ * being `pitch` floats apart. */
+static inline void mirl_map_put_sides(const float *left, const float *right, size_t pitch, int channels,
+                                      float *out, size_t out_pitch) {
+    for (size_t c = 0; c < (size_t)channels; c++) {
+        out[c * out_pitch] = left ? left[c * pitch] : 0;
+        out[c * out_pitch + 1] = right ? right[c * pitch] : 0;
+    }
+}
+
 /** The pixels beside that rectangle, to the left and to the right of each row in turn, every channel's
  * out_pitch floats apart. */
 void mirl_map_gather_sides(const mirl_map *map, size_t x, ptrdiff_t y, size_t columns, size_t rows,

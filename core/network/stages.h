@@ -169,7 +169,7 @@ void mirl_window_depthwise(mirl_window *window, size_t channel, float *out, size
 typedef struct mirl_attended {
     const float *packed; ///< all heads' maps, or the one of one head times project_out
     const mirl_map *v;
-    mirl_edges x_edges, v_edges;
+    mirl_edges edges; ///< of x
 } mirl_attended;
 
 /** v and the maps of attention(norm1(x)); x is kept, v is another map of the same shape. */

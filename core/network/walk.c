@@ -118,7 +118,7 @@ const float *mirl_edges_row(const mirl_edges *edges, const mirl_map *map, const 
 
 void mirl_edges_gather_sides(const mirl_edges *edges, const mirl_region *region, ptrdiff_t y, size_t rows,
                              float *out, size_t out_pitch) {
-    const size_t band = region->x / edges->walk.band_columns, channels = (size_t)edges->rows.channels;
+    const size_t band = region->x / edges->walk.band_columns;
 
     for (size_t r = 0; r < rows; r++, y++, out += 2) {
         if (!in_unit(region, y)) {
@@ -129,10 +129,7 @@ void mirl_edges_gather_sides(const mirl_edges *edges, const mirl_region *region,
         const float *left = band > 0 ? edge_column(edges, band - 1, true, (size_t)y) : NULL;
         const float *right =
             band + 1 < edges->walk.bands ? edge_column(edges, band + 1, false, (size_t)y) : NULL;
-        for (size_t c = 0; c < channels; c++) {
-            out[c * out_pitch] = left ? left[c] : 0;
-            out[c * out_pitch + 1] = right ? right[c] : 0;
-        }
+        mirl_map_put_sides(left, right, 1, edges->rows.channels, out, out_pitch);
     }
 }
 
