@@ -91,6 +91,6 @@ static float sum_of_squares(const float *x, size_t count) {
 }
 
 const mirl_kernels mirl_kernels_plain = {
-    "plain", 1,         1,    mirl_plain_dense_cost, sparse_product, pack, dense_product, dots,
-    norm,    depthwise, gate, sum_of_squares,
+    "plain", 1,    144 << 10, 1,    mirl_plain_dense_cost, sparse_product, pack, dense_product,
+    dots,    norm, depthwise, gate, sum_of_squares,
 };

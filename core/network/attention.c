@@ -37,7 +37,7 @@ static struct attention describe(const mirl_model *model, const mirl_block *bloc
     struct attention a = {
         .block = block,
         .x = x,
-        .walk = mirl_walk_plan(x->width, x->height, at_a_time),
+        .walk = mirl_walk_plan(model->kernels, x->width, x->height, at_a_time),
         .size = size,
         .map_pitch = mirl_pitch((size_t)size),
     };

@@ -107,8 +107,8 @@ static void convolve3_unit(void *context, size_t unit, int thread) {
 }
 
 /* Strips and chunks of an even number of rows, which unshuffling joins in pairs. */
-static mirl_walk even_walk(const mirl_map *in, int columns) {
-    mirl_walk walk = mirl_walk_plan(in->width, in->height, columns);
+static mirl_walk even_walk(const mirl_model *model, const mirl_map *in, int columns) {
+    mirl_walk walk = mirl_walk_plan(model->kernels, in->width, in->height, columns);
     walk.strip_rows += walk.strip_rows & 1;
     walk.chunk_rows += walk.chunk_rows & 1;
     walk.chunks = (in->height + walk.chunk_rows - 1) / walk.chunk_rows;
@@ -118,7 +118,7 @@ static mirl_walk even_walk(const mirl_map *in, int columns) {
 bool mirl_convolve3(const mirl_run *run, int layer, mirl_rearrange rearrange, const mirl_map *in,
                     const mirl_map *out) {
     const mirl_matrix *matrix = run->model->convolutions[layer].part;
-    struct convolve3 conv = {run, matrix, rearrange, in, out, even_walk(in, matrix->columns)};
+    struct convolve3 conv = {run, matrix, rearrange, in, out, even_walk(run->model, in, matrix->columns)};
     double cost =
         (run->model->convolutions[layer].cost + 9 * matrix->columns) * (double)in->width * (double)in->height;
     return mirl_team_run(run->team, mirl_walk_units(&conv.walk), run->share * cost, convolve3_unit, &conv);
@@ -126,7 +126,7 @@ bool mirl_convolve3(const mirl_run *run, int layer, mirl_rearrange rearrange, co
 
 mirl_needs mirl_convolve3_needs(const mirl_model *model, int layer, const mirl_map *in) {
     const mirl_matrix *matrix = model->convolutions[layer].part;
-    mirl_walk walk = even_walk(in, matrix->columns);
+    mirl_walk walk = even_walk(model, in, matrix->columns);
     size_t pitch = mirl_pitch(mirl_walk_strip_pixels(&walk));
     return (mirl_needs){pitch * (size_t)(matrix->columns + matrix->rows), 0};
 }

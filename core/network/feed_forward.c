@@ -153,7 +153,8 @@ static struct feed_forward describe(const mirl_model *model, const mirl_block *b
     return (struct feed_forward){
         .block = block,
         .x = x,
-        .walk = mirl_walk_plan(x->width, x->height, 2 * block->channels + 3 * group), /* gate and value */
+        .walk = mirl_walk_plan(model->kernels, x->width, x->height,
+                               2 * block->channels + 3 * group), /* gate and value */
     };
 }
 

@@ -61,7 +61,7 @@ typedef struct mirl_walk {
 } mirl_walk;
 
 /** `channels`: the most that a strip has at a time. */
-mirl_walk mirl_walk_plan(size_t width, size_t height, int channels);
+mirl_walk mirl_walk_plan(const mirl_kernels *kernels, size_t width, size_t height, int channels);
 
 /** The rectangle of one unit. */
 typedef struct mirl_region {

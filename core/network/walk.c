@@ -3,8 +3,7 @@
 #include <string.h>
 
 enum {
-    BAND = 64,                /* columns */
-    STRIP_FLOATS = 256 << 10, /* of all channels of a strip: a second-level cache of 1 MiB */
+    BAND = 64, /* columns */
     MOST_STRIP_PIXELS =
         396, /* six rows of a band and its neighbours: few lanes of the last vector are idle */
     LEAST_STRIP_PIXELS = 64,
@@ -18,9 +17,9 @@ static size_t divide_up(size_t a, size_t b) {
     return (a + b - 1) / b;
 }
 
-mirl_walk mirl_walk_plan(size_t width, size_t height, int channels) {
+mirl_walk mirl_walk_plan(const mirl_kernels *kernels, size_t width, size_t height, int channels) {
     mirl_walk walk = {.width = width, .height = height};
-    size_t pixels = STRIP_FLOATS / (size_t)channels;
+    size_t pixels = (size_t)(kernels->strip_floats / channels);
 
     if (pixels > MOST_STRIP_PIXELS)
         pixels = MOST_STRIP_PIXELS;

@@ -21,7 +21,7 @@ static const size_t heights[] = {1, 8, 40, 64, 128, 256, 320, 704};
 static void units_cover_the_image_once(void **state) {
     (void)state;
     FOR_SIZES(width, height) {
-        mirl_walk walk = mirl_walk_plan(width, height, 144);
+        mirl_walk walk = mirl_walk_plan(mirl_kernels_best(), width, height, 144);
         size_t pixels = 0, x = 0, y = 0;
         for (size_t unit = 0; unit < mirl_walk_units(&walk); unit++) {
             mirl_region region = mirl_walk_region(&walk, unit);
@@ -42,7 +42,7 @@ static void units_cover_the_image_once(void **state) {
 static void tall_images_are_shared_evenly(void **state) {
     (void)state;
     FOR_SIZES(width, height) {
-        mirl_walk walk = mirl_walk_plan(width, height, 144);
+        mirl_walk walk = mirl_walk_plan(mirl_kernels_best(), width, height, 144);
         if (height >= 384)
             assert_int_equal(mirl_walk_units(&walk) % 4, 0);
         else if (height >= 192)
@@ -55,10 +55,12 @@ static void strips_stay_small(void **state) {
     static const int channels[] = {8, 96, 510, 2042};
     for (size_t c = 0; c < sizeof channels / sizeof *channels; c++)
         FOR_SIZES(width, height) {
-            mirl_walk walk = mirl_walk_plan(width, height, channels[c]);
+            mirl_walk walk = mirl_walk_plan(mirl_kernels_best(), width, height, channels[c]);
             size_t pixels = walk.strip_rows * (walk.band_columns + 2);
             assert_true(walk.strip_rows >= 2 && (walk.strip_rows <= height || walk.strip_rows == 2));
-            assert_true(pixels <= 396 && (pixels * (size_t)channels[c] <= 256 << 10 || walk.strip_rows <= 2));
+            assert_true(pixels <= 396 &&
+                        (pixels * (size_t)channels[c] <= (size_t)mirl_kernels_best()->strip_floats ||
+                         walk.strip_rows <= 2));
         }
 }
 
@@ -97,7 +99,7 @@ static void edges_are_kept(void **state) {
     FOR_SIZES(width, height) {
         if (width > 320 || height > 320)
             continue;
-        mirl_walk walk = mirl_walk_plan(width, height, 144);
+        mirl_walk walk = mirl_walk_plan(mirl_kernels_best(), width, height, 144);
         const size_t pitch = mirl_pitch(walk.strip_rows * (walk.band_columns + 2));
         mirl_map map = {.channels = CHANNELS, .width = width, .height = height, .pitch = width};
         map.row = map.pitch * CHANNELS;
