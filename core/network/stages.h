@@ -2,8 +2,8 @@
  *
  * An image is walked in bands of columns, from top to bottom, a strip of a few rows at a time, so that what
  * lies between a block's layers never leaves the second-level cache. How it is cut follows from its size
- * alone, and every sum over pixels is taken unit by unit in a fixed order: results do not depend on the
- * number of threads.
+ * and the kernels, and every sum over pixels is taken unit by unit in a fixed order: results do not depend on
+ * the number of threads.
  */
 #ifndef MIRL_CORE_NETWORK_STAGES_H
 #define MIRL_CORE_NETWORK_STAGES_H
