@@ -645,8 +645,8 @@ static float sum_of_squares(const float *x, size_t count) {
  * against 180 GFLOP/s with AVX-512; with AMX about 5 was best for networks of 70 and 80 % zeros. */
 #define SPARSE_COST (MIRL_MATRIX_UNIT ? 5 : 1.75)
 
-/* Measured on a Zen 4 with AVX-512, and on a Xeon with AMX and kept to AVX2, 2.5 % faster with 144 than with
- * 256, though its second-level cache is the larger one. */
+/* 256 was best on a Zen 4 with AVX-512, 144 on a Xeon with AMX, and kept to AVX2, by 2.5 to 4.6 %, though its
+ * second-level cache is the larger one. */
 #define STRIP_FLOATS ((MIRL_LANES == 16 && !MIRL_MATRIX_UNIT ? 256 : 144) << 10)
 
 const mirl_kernels MIRL_TABLE = {
