@@ -54,10 +54,10 @@ static inline size_t mirl_dots_scratch(int a_rows, int b_rows, size_t pixels) {
 }
 
 typedef struct mirl_kernels {
-    const char *name;   ///< "amx", "vnni", "avx512", "avx2", "portable", "plain"
-    int lanes;          ///< floats in a vector
-    int strip_floats;   ///< of all channels of a strip: with more of them it was slower
-    double sparse_cost; ///< of a multiply-add of sparse_product(), in those of a large dense_product()
+    const char *name;    ///< "amx", "vnni", "avx512", "avx2", "portable", "plain"
+    int lanes;           ///< floats in a vector
+    size_t strip_floats; ///< of all channels of a strip: with more of them it was slower
+    double sparse_cost;  ///< of a multiply-add of sparse_product(), in those of a large dense_product()
 
     /** What a dense_product() costs for each pixel, in its multiply-adds where it is large. */
     double (*dense_cost)(int rows, int columns);

@@ -19,7 +19,7 @@ static size_t divide_up(size_t a, size_t b) {
 
 mirl_walk mirl_walk_plan(const mirl_kernels *kernels, size_t width, size_t height, int channels) {
     mirl_walk walk = {.width = width, .height = height};
-    size_t pixels = (size_t)(kernels->strip_floats / channels);
+    size_t pixels = kernels->strip_floats / (size_t)channels;
 
     if (pixels > MOST_STRIP_PIXELS)
         pixels = MOST_STRIP_PIXELS;
