@@ -13,35 +13,43 @@ static trainer_planes patch_planes(trainer_planes x, real *memory) {
     return patches;
 }
 
-/* The same as load_row3() for an image of reals. */
-DEVICE row3 load_exact_row3(const real *image, int row, int column, int h, int w) {
-    row3 values = {0, 0, 0};
-    if (row >= 0 && row < h) {
-        const real *at = image + (size_t)row * (uint32_t)w + (uint32_t)column;
-        values.left = column > 0 ? at[-1] : 0;
-        values.centre = at[0];
-        values.right = column + 1 < w ? at[1] : 0;
+/* The same as load_window() for an image of reals. */
+DEVICE void load_exact_window(const trainer_planes *x, const strip *s, window *to) {
+    const real *image = x->data + s->channel * x->pitch + (size_t)s->image * (uint32_t)(x->h * x->w);
+    UNROLLED
+    for (int i = 0; i < WINDOW_ROWS; i++) {
+        UNROLLED
+        for (int j = 0; j < WINDOW_COLUMNS; j++) {
+            int row = s->first - 1 + i, column = s->column - 1 + j;
+            bool inside = row >= 0 && row < x->h && column >= 0 && column < x->w;
+            to->at[i][j] = inside ? image[(size_t)row * (uint32_t)x->w + (uint32_t)column] : 0;
+        }
     }
-    return values;
 }
 
-KERNEL(patches_kernel, trainer_planes x, bool exact, trainer_planes patches) {
+KERNEL_OF_RUNS(patches_kernel, trainer_planes x, bool exact, trainer_planes patches) {
     FOR_LANES {
-        uint32_t pixels = (uint32_t)(x.h * x.w);
-        spot at = spot_of(BLOCK, lane, (uint32_t)x.channels, pixels), to = at;
-        if (at.pixel >= pixels)
+        uint32_t strips = strips_of(&x), chunks = (strips + LANES - 1) / LANES;
+        uint32_t item = BLOCK % chunks * LANES + (uint32_t)lane;
+        if (item >= strips)
             continue;
-        int row = (int)at.pixel / x.w, column = (int)at.pixel % x.w;
-        at.pixel = 0;
-        for (int dy = -1; dy <= 1; dy++) {
-            row3 values = exact ? load_exact_row3(exact_at(&x, at), row + dy, column, x.h, x.w)
-                                : load_row3(store_at(&x, at), row + dy, column, x.h, x.w);
-            to.channel = 9 * at.channel + 3 * (uint32_t)(dy + 1);
-            put(store_at(&patches, to), values.left);
-            to.channel++;
-            put(store_at(&patches, to), values.centre);
-            to.channel++;
-            put(store_at(&patches, to), values.right);
+        strip s = strip_of(&x, BLOCK / chunks, item), to = s;
+        window from;
+        if (exact)
+            load_exact_window(&x, &s, &from);
+        else
+            load_window(&x, &s, 0, PACKED, &from);
+        to.channel = 9 * s.channel;
+        UNROLLED
+        for (int i = 0; i < STRIP; i++) {
+            UNROLLED
+            for (int t = 0; t < 9; t++) {
+                run values;
+                UNROLLED
+                for (int j = 0; j < RUN; j++)
+                    values.at[j] = from.at[i + t / 3][j + t % 3];
+                store_row(&patches, &to, strip_at(&patches, &to, (uint32_t)t), i, &values, PACKED);
+            }
         }
     }
 }
@@ -104,7 +112,8 @@ static void multiply_planes(const store *weight, bool transposed, trainer_planes
 
 static trainer_planes make_patches(trainer_planes x, bool exact, real *memory) {
     trainer_planes patches = patch_planes(x, memory);
-    LAUNCH(patches_kernel, spot_blocks(&x), x, exact, patches);
+    LAUNCH_RUNS(patches_kernel, is_packed(&x) && is_packed(&patches), strip_blocks(&x, x.channels), x, exact,
+                patches);
     return patches;
 }
 

@@ -1,138 +1,176 @@
-/* Depthwise 3x3 convolution, and the feed-forward's gate with it. A lane goes down STRIP rows of a column
- * with three rows of three values in registers; lanes next to each other take columns next to each other.
+/* Depthwise 3x3 convolution, and the feed-forward's gate with it. A lane takes a strip of RUN columns and
+ * STRIP rows, and loads it with its frame at once; lanes next to each other take strips next to each other.
  */
 
-enum { STRIP = 4 };
+enum { STRIP = 2, WINDOW_ROWS = STRIP + 2, WINDOW_COLUMNS = RUN + 2 };
 
-/** A strip: rows first..end-1 of column `column`. */
+/** A strip of one image: rows first..first+STRIP-1, columns column..column+columns-1. */
 typedef struct strip {
     uint32_t channel, image;
-    int column, first, end;
+    int first, column, columns;
 } strip;
 
 DEVICE uint32_t strips_of(const trainer_planes *x) {
-    return (uint32_t)(x->n * ((x->h + STRIP - 1) / STRIP) * x->w);
+    return (uint32_t)(x->n * ((x->h + STRIP - 1) / STRIP) * ((x->w + RUN - 1) / RUN));
 }
 
 /* Strip `item` of a channel, 0..strips_of() - 1. */
 DEVICE strip strip_of(const trainer_planes *x, uint32_t channel, uint32_t item) {
-    uint32_t w = (uint32_t)x->w, high = (uint32_t)(x->h + STRIP - 1) / STRIP;
+    uint32_t wide = (uint32_t)(x->w + RUN - 1) / RUN, high = (uint32_t)(x->h + STRIP - 1) / STRIP;
     strip s;
     s.channel = channel;
-    s.image = item / (w * high);
-    s.column = (int)(item % w);
-    s.first = (int)(item / w % high) * STRIP;
-    s.end = s.first + STRIP < x->h ? s.first + STRIP : x->h;
+    s.image = item / (wide * high);
+    s.first = (int)(item / wide % high) * STRIP;
+    s.column = (int)(item % wide) * RUN;
+    s.columns = s.column + RUN < x->w ? RUN : x->w - s.column;
     return s;
 }
 
-/* The image that the strip lies in, `above` channels further on. */
-DEVICE store *image_of(const trainer_planes *x, const strip *s, uint32_t above) {
-    return plane_of(x, s->channel + above) + (size_t)s->image * (uint32_t)(x->h * x->w);
+/* The strip's first value, `above` channels further on. */
+DEVICE store *strip_at(const trainer_planes *x, const strip *s, uint32_t above) {
+    uint32_t pixel = (s->image * (uint32_t)x->h + (uint32_t)s->first) * (uint32_t)x->w + (uint32_t)s->column;
+    return plane_of(x, s->channel + above) + pixel;
 }
 
-/** Three neighbours in a row; zero outside the image. */
-typedef struct row3 {
-    real left, centre, right;
-} row3;
+/** A strip and its frame of one pixel; zero outside the image. */
+typedef struct window {
+    real at[WINDOW_ROWS][WINDOW_COLUMNS];
+} window;
 
-DEVICE row3 load_row3(const store *image, int row, int column, int h, int w) {
-    row3 values = {0, 0, 0};
-    if (row >= 0 && row < h) {
-        const store *at = image + (size_t)row * (uint32_t)w + (uint32_t)column;
-        values.left = column > 0 ? get(at - 1) : 0;
-        values.centre = get(at);
-        values.right = column + 1 < w ? get(at + 1) : 0;
+DEVICE void load_window(const trainer_planes *x, const strip *s, uint32_t above, bool packed, window *to) {
+    const store *first = strip_at(x, s, above);
+    bool left = s->column > 0, right = s->column + RUN < x->w;
+    UNROLLED
+    for (int i = 0; i < WINDOW_ROWS; i++) {
+        int row = s->first - 1 + i;
+        bool inside = row >= 0 && row < x->h;
+        const store *from = inside ? first + (i - 1) * x->w : first;
+        run values = get_run(from, inside ? s->columns : 0, packed);
+        to->at[i][0] = inside && left ? get(from - 1) : 0;
+        UNROLLED
+        for (int j = 0; j < RUN; j++)
+            to->at[i][j + 1] = values.at[j];
+        to->at[i][RUN + 1] = inside && right ? get(from + RUN) : 0;
     }
-    return values;
 }
 
-DEVICE real dot3(const real *k, row3 values) {
-    return k[0] * values.left + k[1] * values.centre + k[2] * values.right;
+/* Row `row` of the strip; zeros outside the image. */
+DEVICE run load_row(const trainer_planes *x, const strip *s, const store *first, int row, bool packed) {
+    bool inside = s->first + row < x->h;
+    return get_run(inside ? first + row * x->w : first, inside ? s->columns : 0, packed);
 }
 
-KERNEL(depthwise_kernel, const real *weight, trainer_planes x, trainer_planes y) {
+DEVICE void store_row(const trainer_planes *x, const strip *s, store *first, int row, const run *values,
+                      bool packed) {
+    if (s->first + row < x->h)
+        put_run(first + row * x->w, values, s->columns, packed);
+}
+
+/** A channel's kernel. */
+typedef struct taps {
+    real at[9];
+} taps;
+
+DEVICE taps load_taps(const real *weight, uint32_t channel) {
+    taps k;
+    UNROLLED
+    for (int t = 0; t < 9; t++)
+        k.at[t] = weight[9 * channel + (uint32_t)t];
+    return k;
+}
+
+/* Around value (row, column) of the strip. */
+DEVICE real convolve(const taps *k, const window *x, int row, int column) {
+    real sum = 0;
+    UNROLLED
+    for (int t = 0; t < 9; t++)
+        sum += k->at[t] * x->at[row + t / 3][column + t % 3];
+    return sum;
+}
+
+/* The same with the kernel turned by half a turn. */
+DEVICE real convolve_turned(const taps *k, const window *x, int row, int column) {
+    real sum = 0;
+    UNROLLED
+    for (int t = 0; t < 9; t++)
+        sum += k->at[t] * x->at[row + 2 - t / 3][column + 2 - t % 3];
+    return sum;
+}
+
+KERNEL_OF_RUNS(depthwise_kernel, const real *weight, trainer_planes x, trainer_planes y) {
     FOR_LANES {
         uint32_t strips = strips_of(&x), chunks = (strips + LANES - 1) / LANES;
         uint32_t item = BLOCK % chunks * LANES + (uint32_t)lane;
         if (item >= strips)
             continue;
         strip s = strip_of(&x, BLOCK / chunks, item);
-        const real *k = weight + 9 * s.channel;
-        const store *from = image_of(&x, &s, 0);
-        store *to = image_of(&y, &s, 0);
-        row3 above = load_row3(from, s.first - 1, s.column, x.h, x.w);
-        row3 here = load_row3(from, s.first, s.column, x.h, x.w);
-        for (int row = s.first; row < s.end; row++) {
-            row3 below = load_row3(from, row + 1, s.column, x.h, x.w);
-            put(to + (size_t)row * (uint32_t)x.w + (uint32_t)s.column,
-                dot3(k, above) + dot3(k + 3, here) + dot3(k + 6, below));
-            above = here;
-            here = below;
+        taps k = load_taps(weight, s.channel);
+        store *first = strip_at(&y, &s, 0);
+        window from;
+        load_window(&x, &s, 0, PACKED, &from);
+        UNROLLED
+        for (int i = 0; i < STRIP; i++) {
+            run to;
+            UNROLLED
+            for (int j = 0; j < RUN; j++)
+                to.at[j] = convolve(&k, &from, i, j);
+            store_row(&y, &s, first, i, &to, PACKED);
         }
     }
 }
 
+static size_t strip_count(const trainer_planes *x) {
+    return (size_t)(x->n * ((x->h + STRIP - 1) / STRIP)) * (size_t)((x->w + RUN - 1) / RUN);
+}
+
 static size_t strip_blocks(const trainer_planes *x, int channels) {
-    return (size_t)channels * blocks_of((size_t)(x->n * ((x->h + STRIP - 1) / STRIP)) * (size_t)x->w);
+    return (size_t)channels * blocks_of(strip_count(x));
 }
 
 static void device_depthwise_forward(const real *weight, trainer_planes x, trainer_planes y) {
-    LAUNCH(depthwise_kernel, strip_blocks(&x, x.channels), weight, x, y);
+    LAUNCH_RUNS(depthwise_kernel, is_packed(&x) && is_packed(&y), strip_blocks(&x, x.channels), weight, x, y);
 }
 
 /* Tap (dy, dx) took x(r + dy, c + dx) to y(r, c): it brings dy(r - dy, c - dx) to dx(r, c), and the weight's
  * gradient is the sum of dy(r - dy, c - dx) x(r, c). Block = channel * splits + split of its strips; leaves
  * partial[channel][tap][split]. */
-KERNEL(depthwise_backward_kernel, const real *weight, trainer_planes x, trainer_planes dy, trainer_planes dx,
-       uint32_t splits, uint32_t length, real *partial) {
-    SHARED(real, part, LANES);
-    PRIVATE_ARRAY(real, sums, 9);
+KERNEL_OF_RUNS(depthwise_backward_kernel, const real *weight, trainer_planes x, trainer_planes dy,
+               trainer_planes dx, uint32_t splits, uint32_t length, real *partial) {
+    SHARED(real, part, 9 * LANES);
     FOR_LANES {
         uint32_t strips = strips_of(&x), first = BLOCK % splits * length;
         uint32_t end = first + length < strips ? first + length : strips;
-        const real *k = weight + 9 * (BLOCK / splits);
+        taps k = load_taps(weight, BLOCK / splits), sums;
         UNROLLED
         for (int t = 0; t < 9; t++)
-            OWN(sums)[t] = 0;
+            sums.at[t] = 0;
         for (uint32_t item = first + (uint32_t)lane; item < end; item += LANES) {
             strip s = strip_of(&x, BLOCK / splits, item);
-            const store *pixels = image_of(&x, &s, 0), *from = image_of(&dy, &s, 0);
-            store *to = image_of(&dx, &s, 0);
-            row3 above = load_row3(from, s.first - 1, s.column, x.h, x.w);
-            row3 here = load_row3(from, s.first, s.column, x.h, x.w);
-            for (int row = s.first; row < s.end; row++) {
-                row3 below = load_row3(from, row + 1, s.column, x.h, x.w);
-                size_t at = (size_t)row * (uint32_t)x.w + (uint32_t)s.column;
-                real pixel = get(pixels + at);
-                put(to + at, k[0] * below.right + k[1] * below.centre + k[2] * below.left +
-                                 k[3] * here.right + k[4] * here.centre + k[5] * here.left +
-                                 k[6] * above.right + k[7] * above.centre + k[8] * above.left);
-                OWN(sums)[0] += pixel * below.right;
-                OWN(sums)[1] += pixel * below.centre;
-                OWN(sums)[2] += pixel * below.left;
-                OWN(sums)[3] += pixel * here.right;
-                OWN(sums)[4] += pixel * here.centre;
-                OWN(sums)[5] += pixel * here.left;
-                OWN(sums)[6] += pixel * above.right;
-                OWN(sums)[7] += pixel * above.centre;
-                OWN(sums)[8] += pixel * above.left;
-                above = here;
-                here = below;
+            const store *pixels_first = strip_at(&x, &s, 0);
+            store *to_first = strip_at(&dx, &s, 0);
+            window from;
+            load_window(&dy, &s, 0, PACKED, &from);
+            UNROLLED
+            for (int i = 0; i < STRIP; i++) {
+                run to, pixels = load_row(&x, &s, pixels_first, i, PACKED);
+                UNROLLED
+                for (int j = 0; j < RUN; j++) {
+                    to.at[j] = convolve_turned(&k, &from, i, j);
+                    UNROLLED
+                    for (int t = 0; t < 9; t++)
+                        sums.at[t] += pixels.at[j] * from.at[i + 2 - t / 3][j + 2 - t % 3];
+                }
+                store_row(&dx, &s, to_first, i, &to, PACKED);
             }
         }
+        UNROLLED
+        for (int t = 0; t < 9; t++)
+            part[t * LANES + lane] = sums.at[t];
     }
-    UNROLLED
-    for (int t = 0; t < 9; t++) {
-        FOR_LANES {
-            part[lane] = OWN(sums)[t];
-        }
-        sum_block(part);
-        FOR_LANES {
-            if (lane == 0)
-                partial[(BLOCK / splits * 9 + (uint32_t)t) * splits + BLOCK % splits] = part[0];
-        }
-        BARRIER;
+    sum_block_each(part, 9);
+    FOR_LANES {
+        if (lane < 9)
+            partial[(BLOCK / splits * 9 + (uint32_t)lane) * splits + BLOCK % splits] = part[lane * LANES];
     }
 }
 
@@ -142,10 +180,10 @@ static size_t depthwise_scratch(size_t channels) {
 
 static void device_depthwise_backward(const real *weight, trainer_planes x, trainer_planes dy,
                                       trainer_planes dx, real *dweight, real *scratch) {
-    size_t strips = (size_t)(x.n * ((x.h + STRIP - 1) / STRIP)) * (size_t)x.w, channels = (size_t)x.channels;
+    size_t strips = strip_count(&x), channels = (size_t)x.channels;
     uint32_t splits = splits_for(channels, strips);
-    LAUNCH(depthwise_backward_kernel, channels * splits, weight, x, dy, dx, splits,
-           split_length(strips, splits), scratch);
+    LAUNCH_RUNS(depthwise_backward_kernel, is_packed(&x) && is_packed(&dy) && is_packed(&dx),
+                channels * splits, weight, x, dy, dx, splits, split_length(strips, splits), scratch);
     add_partials(scratch, 9 * channels, splits, dweight);
 }
 
@@ -156,214 +194,101 @@ typedef struct normal {
     real distribution, density;
 } normal;
 
+/* Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: erf(x) = 1 - (a1 t + .. + a5 t^5)
+ * exp(-x^2) with t = 1 / (1 + p x), for x >= 0, to 1.5e-7; x = |a| / sqrt(2). Not for doubles, whose
+ * gradients are compared with differences. */
 DEVICE normal normal_of(real a) {
+    const real p = (real)0.23164189, a1 = (real)0.254829592, a2 = (real)-0.284496736, a3 = (real)1.421413741,
+               a4 = (real)-1.453152027, a5 = (real)1.061405429;
+    real power = EXPONENTIAL((real)-0.5 * a * a), t = QUOTIENT(1, 1 + p * (a < 0 ? -a : a));
+    real tail = (real)0.5 * t * (a1 + t * (a2 + t * (a3 + t * (a4 + t * a5)))) * power;
     normal n;
-    n.distribution = (real)0.5 * erfc(-a * (real)0.70710678118654752);
-    n.density = exp((real)-0.5 * a * a) * (real)0.39894228040143268;
+    n.distribution = a < 0 ? tail : 1 - tail;
+    if (sizeof(real) > sizeof(float))
+        n.distribution = (real)0.5 * erfc(-a * (real)0.70710678118654752);
+    n.density = power * (real)0.39894228040143268;
     return n;
 }
 
-/** Both channels of a gate go down their strips together. */
-typedef struct row_pair {
-    row3 a, b;
-} row_pair;
-
-DEVICE row_pair load_pair(const store *a, const store *b, int row, int column, int h, int w) {
-    row_pair pair;
-    pair.a = load_row3(a, row, column, h, w);
-    pair.b = load_row3(b, row, column, h, w);
-    return pair;
-}
-
-KERNEL(gate_kernel, const real *weight, trainer_planes x, trainer_planes y) {
+KERNEL_OF_RUNS(gate_kernel, const real *weight, trainer_planes x, trainer_planes y) {
     FOR_LANES {
-        uint32_t strips = strips_of(&x), chunks = (strips + LANES - 1) / LANES;
+        uint32_t strips = strips_of(&x), chunks = (strips + LANES - 1) / LANES, half = (uint32_t)y.channels;
         uint32_t item = BLOCK % chunks * LANES + (uint32_t)lane;
         if (item >= strips)
             continue;
         strip s = strip_of(&x, BLOCK / chunks, item);
-        uint32_t second = s.channel + (uint32_t)y.channels;
-        const real *ka = weight + 9 * s.channel, *kb = weight + 9 * second;
-        const store *a = image_of(&x, &s, 0), *b = image_of(&x, &s, (uint32_t)y.channels);
-        store *to = image_of(&y, &s, 0);
-        row_pair above = load_pair(a, b, s.first - 1, s.column, x.h, x.w);
-        row_pair here = load_pair(a, b, s.first, s.column, x.h, x.w);
-        for (int row = s.first; row < s.end; row++) {
-            row_pair below = load_pair(a, b, row + 1, s.column, x.h, x.w);
-            real gate = dot3(ka, above.a) + dot3(ka + 3, here.a) + dot3(ka + 6, below.a);
-            real value = dot3(kb, above.b) + dot3(kb + 3, here.b) + dot3(kb + 6, below.b);
-            put(to + (size_t)row * (uint32_t)x.w + (uint32_t)s.column,
-                gate * normal_of(gate).distribution * value);
-            above = here;
-            here = below;
+        taps ka = load_taps(weight, s.channel), kb = load_taps(weight, s.channel + half);
+        store *first = strip_at(&y, &s, 0);
+        window a, b;
+        load_window(&x, &s, 0, PACKED, &a);
+        load_window(&x, &s, half, PACKED, &b);
+        UNROLLED
+        for (int i = 0; i < STRIP; i++) {
+            run to;
+            UNROLLED
+            for (int j = 0; j < RUN; j++) {
+                real gate = convolve(&ka, &a, i, j);
+                to.at[j] = gate * normal_of(gate).distribution * convolve(&kb, &b, i, j);
+            }
+            store_row(&y, &s, first, i, &to, PACKED);
         }
     }
 }
 
 static void device_gate_forward(const real *weight, trainer_planes x, trainer_planes y, real *scratch) {
     (void)scratch;
-    LAUNCH(gate_kernel, strip_blocks(&x, y.channels), weight, x, y);
+    LAUNCH_RUNS(gate_kernel, is_packed(&x) && is_packed(&y), strip_blocks(&x, y.channels), weight, x, y);
 }
 
-/* The gate's backward goes through tiles of an image, with a frame of two pixels: the gradients of a and b in
- * a tile and one pixel around it need x one pixel further, and stay in shared memory. */
-enum {
-    TILE_ROWS = 16,
-    TILE_COLUMNS = 32,
-    TILE_INNER = (TILE_ROWS + 2) * (TILE_COLUMNS + 2),
-    TILE_OUTER = (TILE_ROWS + 4) * (TILE_COLUMNS + 4)
-};
-
-/** A tile of one image of the channels `channel` and `channel` + half of them. */
-typedef struct tile {
-    uint32_t channel, image;
-    int row, column, rows, columns; ///< its first pixel, and its sides
-} tile;
-
-DEVICE uint32_t tiles_of(const trainer_planes *x) {
-    return (uint32_t)(x->n * ((x->h + TILE_ROWS - 1) / TILE_ROWS) *
-                      ((x->w + TILE_COLUMNS - 1) / TILE_COLUMNS));
-}
-
-DEVICE tile tile_of(const trainer_planes *x, uint32_t channel, uint32_t item) {
-    uint32_t high = (uint32_t)(x->h + TILE_ROWS - 1) / TILE_ROWS;
-    uint32_t wide = (uint32_t)(x->w + TILE_COLUMNS - 1) / TILE_COLUMNS;
-    tile t;
-    t.channel = channel;
-    t.image = item / (high * wide);
-    t.row = (int)(item / wide % high) * TILE_ROWS;
-    t.column = (int)(item % wide) * TILE_COLUMNS;
-    t.rows = x->h - t.row < TILE_ROWS ? x->h - t.row : TILE_ROWS;
-    t.columns = x->w - t.column < TILE_COLUMNS ? x->w - t.column : TILE_COLUMNS;
-    return t;
-}
-
-DEVICE store *tile_image(const trainer_planes *x, const tile *t, uint32_t above) {
-    return plane_of(x, t->channel + above) + (size_t)t->image * (uint32_t)(x->h * x->w);
-}
-
-/* values[row][column] of the tile and a frame of two pixels; zero outside the image */
-DEVICE void load_tile(const trainer_planes *x, const tile *t, uint32_t above, int lane, real *values) {
-    const store *image = tile_image(x, t, above);
-    int columns = t->columns + 4, count = (t->rows + 4) * columns;
-    for (int i = lane; i < count; i += LANES) {
-        int row = t->row - 2 + i / columns, column = t->column - 2 + i % columns;
-        bool inside = row >= 0 && row < x->h && column >= 0 && column < x->w;
-        values[i] = inside ? get(image + (size_t)row * (uint32_t)x->w + (uint32_t)column) : 0;
-    }
-}
-
-/* Around values[0], rows `columns` apart, row by row as dot3() does; turned: with the kernel turned by half a
- * turn. */
-DEVICE real dot9(const real *k, const real *values, int columns, bool turned) {
-    real sum = 0;
-    UNROLLED
-    for (int row = 0; row < 3; row++) {
-        const real *at = values + (row - 1) * columns;
-        const real *own = k + (turned ? 8 - 3 * row : 3 * row);
-        sum += turned ? own[0] * at[-1] + own[-1] * at[0] + own[-2] * at[1]
-                      : own[0] * at[-1] + own[1] * at[0] + own[2] * at[1];
-    }
-    return sum;
-}
-
-/* The gradients of a and b in the tile and a frame of one pixel, from x in a frame of two; and y in the tile.
- */
-DEVICE void tile_gradients(const trainer_planes *dy, const trainer_planes *y, const tile *t, const real *ka,
-                           const real *kb, int lane, const real *xa, const real *xb, real *da, real *db) {
-    int columns = t->columns + 2, count = (t->rows + 2) * columns;
-    for (int i = lane; i < count; i += LANES) {
-        int r = i / columns - 1, c = i % columns - 1, row = t->row + r, column = t->column + c;
-        real gradient_a = 0, gradient_b = 0;
-        if (row >= 0 && row < y->h && column >= 0 && column < y->w) {
-            size_t at = (size_t)row * (uint32_t)y->w + (uint32_t)column;
-            int from = (r + 2) * (columns + 2) + c + 2;
-            real gate = dot9(ka, xa + from, columns + 2, false),
-                 value = dot9(kb, xb + from, columns + 2, false);
-            real d = get(tile_image(dy, t, 0) + at);
-            normal n = normal_of(gate);
-            gradient_a = d * value * (n.distribution + gate * n.density);
-            gradient_b = d * gate * n.distribution;
-            if (r >= 0 && r < t->rows && c >= 0 && c < t->columns)
-                put(tile_image(y, t, 0) + at, gate * n.distribution * value);
-        }
-        da[i] = gradient_a;
-        db[i] = gradient_b;
-    }
-}
-
-/* dx of one channel in the tile, from d in a frame of one pixel; adds to the kernel's gradient. */
-DEVICE void tile_backward(const trainer_planes *dx, const tile *t, uint32_t above, const real *k, int lane,
-                          const real *x, const real *d, real *sums) {
-    store *to = tile_image(dx, t, above);
-    int columns = t->columns, inner = columns + 2;
-    for (int i = lane; i < t->rows * columns; i += LANES) {
-        int r = i / columns, c = i % columns;
-        const real *around = d + (r + 1) * inner + c + 1;
-        real pixel = x[(r + 2) * (columns + 4) + c + 2];
-        put(to + (size_t)(t->row + r) * (uint32_t)dx->w + (uint32_t)(t->column + c),
-            dot9(k, around, inner, true));
-        UNROLLED
-        for (int tap = 0; tap < 9; tap++)
-            sums[tap] += pixel * around[(1 - tap / 3) * inner + 1 - tap % 3];
-    }
-}
-
-/* Block = channel * splits + split of its tiles; leaves partial[channel of x][tap][split]. */
-KERNEL(gate_backward_kernel, const real *weight, trainer_planes x, trainer_planes dy, trainer_planes y,
-       trainer_planes dx, uint32_t splits, uint32_t length, real *partial) {
-    SHARED(real, xa, TILE_OUTER);
-    SHARED(real, xb, TILE_OUTER);
-    SHARED(real, da, TILE_INNER);
-    SHARED(real, db, TILE_INNER);
-    SHARED(real, part, LANES);
-    PRIVATE_ARRAY(real, sums, 18);
-    uint32_t channel = BLOCK / splits, half = (uint32_t)y.channels, first = BLOCK % splits * length;
-    uint32_t tiles = tiles_of(&x), end = first + length < tiles ? first + length : tiles;
-    const real *ka = weight + 9 * channel, *kb = weight + 9 * (channel + half);
+/* y again, and the gradients of a and b, d[2 channels of y]. */
+KERNEL_OF_RUNS(gate_gradients_kernel, const real *weight, trainer_planes x, trainer_planes dy,
+               trainer_planes y, trainer_planes d) {
     FOR_LANES {
+        uint32_t strips = strips_of(&x), chunks = (strips + LANES - 1) / LANES, half = (uint32_t)y.channels;
+        uint32_t item = BLOCK % chunks * LANES + (uint32_t)lane;
+        if (item >= strips)
+            continue;
+        strip s = strip_of(&x, BLOCK / chunks, item);
+        taps ka = load_taps(weight, s.channel), kb = load_taps(weight, s.channel + half);
+        const store *dy_first = strip_at(&dy, &s, 0);
+        store *y_first = strip_at(&y, &s, 0), *a_first = strip_at(&d, &s, 0),
+              *b_first = strip_at(&d, &s, half);
+        window a, b;
+        load_window(&x, &s, 0, PACKED, &a);
+        load_window(&x, &s, half, PACKED, &b);
         UNROLLED
-        for (int t = 0; t < 18; t++)
-            OWN(sums)[t] = 0;
+        for (int i = 0; i < STRIP; i++) {
+            run result, da, db, from = load_row(&dy, &s, dy_first, i, PACKED);
+            UNROLLED
+            for (int j = 0; j < RUN; j++) {
+                real gate = convolve(&ka, &a, i, j), value = convolve(&kb, &b, i, j);
+                normal n = normal_of(gate);
+                result.at[j] = gate * n.distribution * value;
+                da.at[j] = from.at[j] * value * (n.distribution + gate * n.density);
+                db.at[j] = from.at[j] * gate * n.distribution;
+            }
+            store_row(&y, &s, y_first, i, &result, PACKED);
+            store_row(&d, &s, a_first, i, &da, PACKED);
+            store_row(&d, &s, b_first, i, &db, PACKED);
+        }
     }
-    for (uint32_t item = first; item < end; item++) {
-        tile t = tile_of(&x, channel, item);
-        FOR_LANES {
-            load_tile(&x, &t, 0, lane, xa);
-            load_tile(&x, &t, half, lane, xb);
-        }
-        BARRIER;
-        FOR_LANES {
-            tile_gradients(&dy, &y, &t, ka, kb, lane, xa, xb, da, db);
-        }
-        BARRIER;
-        FOR_LANES {
-            tile_backward(&dx, &t, 0, ka, lane, xa, da, OWN(sums));
-            tile_backward(&dx, &t, half, kb, lane, xb, db, OWN(sums) + 9);
-        }
-        BARRIER;
-    }
-    UNROLLED
-    for (int t = 0; t < 18; t++) {
-        FOR_LANES {
-            part[lane] = OWN(sums)[t];
-        }
-        sum_block(part);
-        FOR_LANES {
-            if (lane == 0)
-                partial[((channel + (uint32_t)(t / 9) * half) * 9 + (uint32_t)(t % 9)) * splits +
-                        BLOCK % splits] = part[0];
-        }
-        BARRIER;
-    }
+}
+
+/* Planes for those gradients, in the room given. */
+static trainer_planes gate_planes(trainer_planes x, real *memory) {
+    x.data = memory;
+    x.pitch = (trainer_pixels(&x) + 15) / 16 * 16;
+    return x;
+}
+
+static size_t gate_scratch(size_t hidden, size_t pixels) {
+    return depthwise_scratch(2 * hidden) + 2 * hidden * ((pixels + 15) / 16 * 16);
 }
 
 static void device_gate_backward(const real *weight, trainer_planes x, trainer_planes dy, trainer_planes y,
                                  trainer_planes dx, real *dweight, real *scratch) {
-    size_t tiles = (size_t)(x.n * ((x.h + TILE_ROWS - 1) / TILE_ROWS)) *
-                   (size_t)((x.w + TILE_COLUMNS - 1) / TILE_COLUMNS);
-    uint32_t splits = splits_for((size_t)y.channels, tiles * TILE_ROWS * TILE_COLUMNS);
-    LAUNCH(gate_backward_kernel, (size_t)y.channels * splits, weight, x, dy, y, dx, splits,
-           split_length(tiles, splits), scratch);
-    add_partials(scratch, 9 * (size_t)x.channels, splits, dweight);
+    trainer_planes d = gate_planes(x, scratch + depthwise_scratch((size_t)x.channels));
+    LAUNCH_RUNS(gate_gradients_kernel, is_packed(&x) && is_packed(&dy) && is_packed(&y) && is_packed(&d),
+                strip_blocks(&x, y.channels), weight, x, dy, y, d);
+    device_depthwise_backward(weight, x, d, dx, dweight, scratch);
 }

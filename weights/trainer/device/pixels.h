@@ -1,18 +1,21 @@
 /* What touches each value once: images in and out, pixel-shuffle and its inverse, the loss, AdamW's step.
- * A block takes LANES pixels of one channel of one image.
+ * A block takes pixels of one channel, of one image or several.
  */
 
-/** Where a lane of such a block stands in planes of `channels` channels of `pixels` pixels. */
+/** Where a lane of such a block stands in planes of `images` images of `pixels` pixels; image = images:
+ * nowhere.
+ */
 typedef struct spot {
     uint32_t channel, image, pixel;
 } spot;
 
-DEVICE spot spot_of(uint32_t block, int lane, uint32_t channels, uint32_t pixels) {
-    uint32_t chunks = (pixels + LANES - 1) / LANES, plane = block / chunks;
+DEVICE spot spot_of(uint32_t block, int lane, uint32_t images, uint32_t pixels) {
+    uint32_t chunks = (images * pixels + LANES - 1) / LANES;
+    uint32_t p = block % chunks * LANES + (uint32_t)lane;
     spot at;
-    at.channel = plane % channels;
-    at.image = plane / channels;
-    at.pixel = block % chunks * LANES + (uint32_t)lane;
+    at.channel = block / chunks;
+    at.image = p < images * pixels ? p / pixels : images;
+    at.pixel = p % pixels;
     return at;
 }
 
@@ -27,14 +30,34 @@ DEVICE real *exact_at(const trainer_planes *planes, spot at) {
 }
 
 static size_t spot_blocks(const trainer_planes *planes) {
-    return (size_t)(planes->channels * planes->n) * blocks_of((size_t)(planes->h * planes->w));
+    return (size_t)planes->channels * blocks_of(trainer_pixels(planes));
+}
+
+/** Where a lane stands that takes a run of a channel's pixels, of all images; count <= 0: nowhere. */
+typedef struct run_spot {
+    uint32_t channel;
+    size_t pixel;
+    int count;
+} run_spot;
+
+DEVICE run_spot run_spot_of(uint32_t block, int lane, size_t pixels) {
+    uint32_t chunks = (uint32_t)((pixels + LANES * RUN - 1) / (LANES * RUN));
+    run_spot at;
+    at.channel = block / chunks;
+    at.pixel = ((size_t)(block % chunks) * LANES + (uint32_t)lane) * RUN;
+    at.count = at.pixel + RUN <= pixels ? RUN : at.pixel < pixels ? (int)(pixels - at.pixel) : 0;
+    return at;
+}
+
+static size_t run_blocks(const trainer_planes *planes) {
+    return (size_t)planes->channels * blocks_of((trainer_pixels(planes) + RUN - 1) / RUN);
 }
 
 KERNEL(pack_kernel, const float *images, trainer_planes y) {
     FOR_LANES {
         uint32_t pixels = (uint32_t)(y.h * y.w), channels = (uint32_t)y.channels;
-        spot at = spot_of(BLOCK, lane, channels, pixels);
-        if (at.pixel < pixels)
+        spot at = spot_of(BLOCK, lane, (uint32_t)y.n, pixels);
+        if (at.image < (uint32_t)y.n)
             *exact_at(&y, at) = images[(at.image * channels + at.channel) * (size_t)pixels + at.pixel];
     }
 }
@@ -42,8 +65,8 @@ KERNEL(pack_kernel, const float *images, trainer_planes y) {
 KERNEL(unpack_kernel, trainer_planes x, float *images) {
     FOR_LANES {
         uint32_t pixels = (uint32_t)(x.h * x.w), channels = (uint32_t)x.channels;
-        spot at = spot_of(BLOCK, lane, channels, pixels);
-        if (at.pixel < pixels)
+        spot at = spot_of(BLOCK, lane, (uint32_t)x.n, pixels);
+        if (at.image < (uint32_t)x.n)
             images[(at.image * channels + at.channel) * (size_t)pixels + at.pixel] = (float)*exact_at(&x, at);
     }
 }
@@ -56,20 +79,21 @@ static void device_unpack(trainer_planes x, float *images) {
     LAUNCH(unpack_kernel, spot_blocks(&x), x, images);
 }
 
-KERNEL(copy_kernel, trainer_planes x, trainer_planes y) {
+KERNEL_OF_RUNS(copy_kernel, trainer_planes x, trainer_planes y) {
     FOR_LANES {
-        uint32_t pixels = (uint32_t)(x.h * x.w);
-        spot at = spot_of(BLOCK, lane, (uint32_t)x.channels, pixels);
-        if (at.pixel < pixels)
-            *store_at(&y, at) = *store_at(&x, at);
+        run_spot at = run_spot_of(BLOCK, lane, pixels_of(&x));
+        if (at.count <= 0)
+            continue;
+        run values = get_run(plane_of(&x, at.channel) + at.pixel, at.count, PACKED);
+        put_run(plane_of(&y, at.channel) + at.pixel, &values, at.count, PACKED);
     }
 }
 
 KERNEL(copy_exact_kernel, trainer_planes x, trainer_planes y) {
     FOR_LANES {
         uint32_t pixels = (uint32_t)(x.h * x.w);
-        spot at = spot_of(BLOCK, lane, (uint32_t)x.channels, pixels);
-        if (at.pixel < pixels)
+        spot at = spot_of(BLOCK, lane, (uint32_t)x.n, pixels);
+        if (at.image < (uint32_t)x.n)
             *exact_at(&y, at) = *exact_at(&x, at);
     }
 }
@@ -78,7 +102,7 @@ static void copy_planes(trainer_planes x, trainer_planes y, bool exact) {
     if (exact) {
         LAUNCH(copy_exact_kernel, spot_blocks(&x), x, y);
     } else {
-        LAUNCH(copy_kernel, spot_blocks(&x), x, y);
+        LAUNCH_RUNS(copy_kernel, is_packed(&x) && is_packed(&y), run_blocks(&x), x, y);
     }
 }
 
@@ -95,8 +119,8 @@ DEVICE spot shuffled(spot at, uint32_t w) {
 KERNEL(shuffle_kernel, trainer_planes x, trainer_planes y) {
     FOR_LANES {
         uint32_t pixels = (uint32_t)(x.h * x.w);
-        spot at = spot_of(BLOCK, lane, (uint32_t)x.channels, pixels);
-        if (at.pixel < pixels)
+        spot at = spot_of(BLOCK, lane, (uint32_t)x.n, pixels);
+        if (at.image < (uint32_t)x.n)
             *store_at(&y, shuffled(at, (uint32_t)x.w)) = *store_at(&x, at);
     }
 }
@@ -104,8 +128,8 @@ KERNEL(shuffle_kernel, trainer_planes x, trainer_planes y) {
 KERNEL(unshuffle_kernel, trainer_planes x, trainer_planes y) {
     FOR_LANES {
         uint32_t pixels = (uint32_t)(y.h * y.w);
-        spot at = spot_of(BLOCK, lane, (uint32_t)y.channels, pixels);
-        if (at.pixel < pixels)
+        spot at = spot_of(BLOCK, lane, (uint32_t)y.n, pixels);
+        if (at.image < (uint32_t)y.n)
             *store_at(&y, at) = *store_at(&x, shuffled(at, (uint32_t)y.w));
     }
 }

@@ -96,8 +96,8 @@ DEVICE real mixed_at(const trainer_prompt *prompt, const real *mix, uint32_t cha
 KERNEL(picture_kernel, trainer_prompt prompt, const real *mix, trainer_planes picture) {
     FOR_LANES {
         uint32_t pixels = (uint32_t)(picture.h * picture.w);
-        spot at = spot_of(BLOCK, lane, (uint32_t)picture.channels, pixels);
-        if (at.pixel >= pixels)
+        spot at = spot_of(BLOCK, lane, (uint32_t)picture.n, pixels);
+        if (at.image >= (uint32_t)picture.n)
             continue;
         const real *own = mix + at.image * (uint32_t)prompt.length;
         between row = between_of((int)at.pixel / picture.w, picture.h, prompt.size);
@@ -123,8 +123,8 @@ static void device_prompt_forward(const trainer_prompt *prompt, trainer_planes x
 KERNEL(resize_backward_kernel, trainer_prompt prompt, trainer_planes dpicture, real *dmixed) {
     FOR_LANES {
         uint32_t pixels = (uint32_t)(prompt.size * prompt.size);
-        spot at = spot_of(BLOCK, lane, (uint32_t)prompt.channels, pixels);
-        if (at.pixel >= pixels)
+        spot at = spot_of(BLOCK, lane, (uint32_t)dpicture.n, pixels);
+        if (at.image >= (uint32_t)dpicture.n)
             continue;
         const store *from =
             plane_of(&dpicture, at.channel) + (size_t)at.image * (uint32_t)(dpicture.h * dpicture.w);
@@ -215,9 +215,9 @@ KERNEL(dlinear_kernel, trainer_prompt prompt, const real *mean, const real *dmix
 KERNEL(dmean_kernel, trainer_prompt prompt, const real *dmix, trainer_planes dx) {
     FOR_LANES {
         uint32_t pixels = (uint32_t)(dx.h * dx.w), length = (uint32_t)prompt.length;
-        spot at = spot_of(BLOCK, lane, (uint32_t)dx.channels, pixels);
+        spot at = spot_of(BLOCK, lane, (uint32_t)dx.n, pixels);
         real dmean = 0;
-        if (at.pixel >= pixels)
+        if (at.image >= (uint32_t)dx.n)
             continue;
         for (uint32_t j = 0; j < length; j++)
             dmean += dmix[at.image * length + j] * prompt.linear[j * (uint32_t)prompt.features + at.channel];
@@ -239,8 +239,8 @@ static void device_prompt_backward(const trainer_prompt *prompt, const real *mea
     real *dmixed = scratch, *dmix = dmixed + images * values, *partial = dmix + images * length;
 
     LAUNCH(resize_backward_kernel,
-           images * (uint32_t)prompt->channels * blocks_of((size_t)(prompt->size * prompt->size)), *prompt,
-           dpicture, dmixed);
+           (uint32_t)prompt->channels * blocks_of((size_t)images * (uint32_t)(prompt->size * prompt->size)),
+           *prompt, dpicture, dmixed);
     LAUNCH(dmix_kernel, images * length * splits, *prompt, dmixed, splits, split_length(values, splits),
            partial);
     clear_values(dmix, images * length);

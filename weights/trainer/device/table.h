@@ -23,7 +23,7 @@ static size_t device_scratch(const mirl_graph *graph, int n, int h, int w) {
         size_t channels = (size_t)block->channels, hidden = (size_t)block->hidden;
         most = more(most, norm_scratch(channels, pixels));
         most = more(most, depthwise_scratch(3 * channels));
-        most = more(most, depthwise_scratch(2 * hidden));
+        most = more(most, gate_scratch(hidden, pixels));
         most = more(most, attention_scratch(samples, channels, (size_t)block->heads));
     }
     return most;
