@@ -45,6 +45,7 @@ trainer_adamw_factors trainer_adamw_factors_of(const trainer_adamw *step);
 typedef struct trainer_ops {
     const char *name;
     bool split;     ///< dense convolutions are wanted in split tiles (trainer_matrix)
+    bool keeps;     ///< memory is cheaper than time: norms and qkv_dwconv are kept for the backward
     double densest; ///< the largest share of weights alive with which sparse products are faster
     const trainer_memory *memory; ///< where all that the operations are given lives; NULL: the host's
     /** Values of scratch for any operation of the graph on n x h x w images; NULL: those of

@@ -14,15 +14,16 @@ typedef struct trainer_arena {
 real *trainer_take(trainer_arena *arena, size_t values);
 
 /** What a block keeps: its input x, output y (views), and what lies between; what is cheap to compute again
- * (norms, depthwise convolutions, the gate) is not kept. qkv and wide are the `between` of chains, which an
- * implementation may fill or leave. */
+ * (norms, depthwise convolutions, the gate) is not kept, unless the operations say so (keeps). qkv and wide
+ * are the `between` of chains, which an implementation may fill or leave. */
 typedef struct trainer_block_state {
     trainer_planes x, y;
-    trainer_planes qkv;      ///< before the depthwise convolution
-    trainer_planes attended; ///< A v
-    trainer_planes middle;   ///< x + attn(norm1(x))
-    trainer_planes wide;     ///< project_in's result
-    real *maps;              ///< see attention_forward
+    trainer_planes qkv;                     ///< before the depthwise convolution
+    trainer_planes attended;                ///< A v
+    trainer_planes middle;                  ///< x + attn(norm1(x))
+    trainer_planes wide;                    ///< project_in's result
+    real *maps;                             ///< see attention_forward
+    trainer_planes normed1, normed2, mixed; ///< results of the norms and of qkv_dwconv, where they are kept
 } trainer_block_state;
 
 struct trainer_pass {

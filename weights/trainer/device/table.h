@@ -32,6 +32,7 @@ static size_t device_scratch(const mirl_graph *graph, int n, int h, int w) {
 extern const trainer_ops DEVICE_TABLE;
 const trainer_ops DEVICE_TABLE = {
     .name = DEVICE_NAME,
+    .keeps = true,
     .memory = &DEVICE_MEMORY,
     .scratch = device_scratch,
     .pack = device_pack,
