@@ -479,9 +479,13 @@ static double golden_distance(const golden_run *run, const char *prefix, const f
     return distances[layers - 1];
 }
 
+/** How far each layer's gradient, the median layer's, and values and losses after three steps may be off. */
+typedef struct golden_bounds {
+    double gradients, median, values;
+} golden_bounds;
+
 /* PyTorch's gradients, which the first moments show after one step, and its values and losses after three. */
-static void golden_steps_with(trainer_precision precision, const char *name, double bound,
-                              double median_bound) {
+static void golden_steps_with(trainer_precision precision, const char *name, golden_bounds bounds) {
     char text[200];
     double expected[3], losses[4], median, ignored;
 
@@ -503,10 +507,10 @@ static void golden_steps_with(trainer_precision precision, const char *name, dou
     print_message("%s: gradients are off by %.2g (median %.2g), values by %.2g, losses by %.2g %.2g %.2g\n",
                   name, gradients, median, values, losses[0] - expected[0], losses[2] - expected[1],
                   losses[3] - expected[2]);
-    assert_true(gradients <= bound && median <= median_bound);
-    assert_true(values <= bound);
+    assert_true(gradients <= bounds.gradients && median <= bounds.median);
+    assert_true(values <= bounds.values);
     for (int step = 0; step < 3; step++)
-        assert_float_equal(losses[step ? step + 1 : 0], expected[step], bound);
+        assert_float_equal(losses[step ? step + 1 : 0], expected[step], bounds.values);
     golden_end(&run);
 }
 
@@ -514,12 +518,15 @@ static void golden_steps(void **state) {
     (void)state;
     if (bf16) {
         // As far as PyTorch's own bf16 autocast is off on this batch: 0.23 and 0.066.
-        golden_steps_with(TRAINER_BF16, "bf16", 0.25, 0.07);
+        golden_steps_with(TRAINER_BF16, "bf16", (golden_bounds){0.25, 0.07, 0.01});
         return;
     }
+    // PyTorch is off by 0.067 and 0.014 with the factors of its convolutions rounded to TF32, by 0.007 and
+    // 0.002 with those of attention, too.
     if (strcmp(device->name, "cuda") == 0)
-        golden_steps_with(TRAINER_TF32, "tf32", 1e-3, 1e-3);
-    golden_steps_with(TRAINER_FLOAT32, "float32", 1e-5, 1e-5);
+        golden_steps_with(TRAINER_TF32, "tf32", (golden_bounds){0.07, 0.015, 1e-3});
+    // Last: the tests that follow are in float32, too.
+    golden_steps_with(TRAINER_FLOAT32, "float32", (golden_bounds){1e-5, 1e-5, 1e-5});
 }
 
 /* Masked weights stay at zero and have no moments, whatever their gradients. */
