@@ -1,12 +1,13 @@
 /* How many patches a second the trainer does: whole steps (forward, backward, AdamW) on noise, for a share of
- * weights alive. usage: bench-trainer [ALIVE] [SECONDS] [GROUP] [SET] [BATCH] [paper]
+ * weights alive. usage: bench-trainer [ALIVE] [SECONDS] [GROUP] [SET] [BATCH] [RECIPE]
  * SET is an instruction set, or cuda, cuda:tf32, cuda:bf16 (in float32, as is cuda).
  *
  * The network is the one of the trainer's aim (tests/bench/training.md): dim 16, blocks 2 2 3 4, refinement
- * 2, prompts 16 32 96; or the paper's. Batch 8 unless given, crop 64.
+ * 2, prompts 16 32 96; or that of a recipe. Batch 8 unless given, crop 64.
  */
 #include "trainer/device/device.h"
 #include "trainer/random.h"
+#include "trainer/recipe.h"
 #include "trainer/team.h"
 
 #include <omp.h>
@@ -30,15 +31,24 @@ static double processor_seconds(void) {
     return (double)usage.ru_utime.tv_sec + 1e-6 * (double)usage.ru_utime.tv_usec;
 }
 
-static mirl_config config(void) {
-    return (mirl_config){.dim = 16,
-                         .blocks = {2, 2, 3, 4},
-                         .refinement = 2,
-                         .heads = {1, 2, 4, 8},
-                         .ffn = 2.66,
-                         .prompt_len = 5,
-                         .prompt_dims = {16, 32, 96},
-                         .prompt_sizes = {64, 32, 16}};
+static mirl_config config_of(const char *recipe_path) {
+    mirl_config aim = {.dim = 16,
+                       .blocks = {2, 2, 3, 4},
+                       .refinement = 2,
+                       .heads = {1, 2, 4, 8},
+                       .ffn = 2.66,
+                       .prompt_len = 5,
+                       .prompt_dims = {16, 32, 96},
+                       .prompt_sizes = {64, 32, 16}};
+    trainer_recipe recipe = trainer_recipe_default();
+    mirl_error error;
+    if (!recipe_path)
+        return aim;
+    if (trainer_recipe_read(&recipe, recipe_path, &error)) {
+        fprintf(stderr, "%s\n", error.message);
+        exit(EXIT_FAILURE);
+    }
+    return recipe.config;
 }
 
 static void noise(float *values, size_t count, uint64_t stream) {
@@ -85,7 +95,7 @@ int main(int argc, char **argv) {
     const char *set = argc > 4 ? argv[4] : NULL;
     const trainer_ops *ops = open_ops(set);
     size_t batch = argc > 5 ? (size_t)atoi(argv[5]) : 8;
-    mirl_config shape = argc > 6 ? mirl_config_paper() : config();
+    mirl_config shape = config_of(argc > 6 ? argv[6] : NULL);
     mirl_graph *graph = mirl_graph_create(&shape, NULL);
     trainer_network *network = ops ? trainer_network_create(graph, ops, NULL) : NULL;
     if (!network)
