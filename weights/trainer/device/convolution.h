@@ -29,11 +29,10 @@ DEVICE void load_exact_window(const trainer_planes *x, const strip *s, window *t
 
 KERNEL_OF_RUNS(patches_kernel, trainer_planes x, bool exact, trainer_planes patches) {
     FOR_LANES {
-        uint32_t strips = strips_of(&x), chunks = (strips + LANES - 1) / LANES;
-        uint32_t item = BLOCK % chunks * LANES + (uint32_t)lane;
-        if (item >= strips)
+        strip s, to;
+        if (!lane_strip(&x, BLOCK, lane, &s))
             continue;
-        strip s = strip_of(&x, BLOCK / chunks, item), to = s;
+        to = s;
         window from;
         if (exact)
             load_exact_window(&x, &s, &from);

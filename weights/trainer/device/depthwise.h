@@ -26,6 +26,15 @@ DEVICE strip strip_of(const trainer_planes *x, uint32_t channel, uint32_t item) 
     return s;
 }
 
+/* The strip of a lane of a block of strip_blocks(), which takes LANES strips of one channel; false: none. */
+DEVICE bool lane_strip(const trainer_planes *x, uint32_t block, int lane, strip *s) {
+    uint32_t strips = strips_of(x), chunks = (strips + LANES - 1) / LANES;
+    uint32_t item = block % chunks * LANES + (uint32_t)lane;
+    if (item < strips)
+        *s = strip_of(x, block / chunks, item);
+    return item < strips;
+}
+
 /* The strip's first value, `above` channels further on. */
 DEVICE store *strip_at(const trainer_planes *x, const strip *s, uint32_t above) {
     uint32_t pixel = (s->image * (uint32_t)x->h + (uint32_t)s->first) * (uint32_t)x->w + (uint32_t)s->column;
@@ -99,11 +108,9 @@ DEVICE real convolve_turned(const taps *k, const window *x, int row, int column)
 
 KERNEL_OF_RUNS(depthwise_kernel, const real *weight, trainer_planes x, trainer_planes y) {
     FOR_LANES {
-        uint32_t strips = strips_of(&x), chunks = (strips + LANES - 1) / LANES;
-        uint32_t item = BLOCK % chunks * LANES + (uint32_t)lane;
-        if (item >= strips)
+        strip s;
+        if (!lane_strip(&x, BLOCK, lane, &s))
             continue;
-        strip s = strip_of(&x, BLOCK / chunks, item);
         taps k = load_taps(weight, s.channel);
         store *first = strip_at(&y, &s, 0);
         window from;
@@ -212,11 +219,10 @@ DEVICE normal normal_of(real a) {
 
 KERNEL_OF_RUNS(gate_kernel, const real *weight, trainer_planes x, trainer_planes y) {
     FOR_LANES {
-        uint32_t strips = strips_of(&x), chunks = (strips + LANES - 1) / LANES, half = (uint32_t)y.channels;
-        uint32_t item = BLOCK % chunks * LANES + (uint32_t)lane;
-        if (item >= strips)
+        uint32_t half = (uint32_t)y.channels;
+        strip s;
+        if (!lane_strip(&x, BLOCK, lane, &s))
             continue;
-        strip s = strip_of(&x, BLOCK / chunks, item);
         taps ka = load_taps(weight, s.channel), kb = load_taps(weight, s.channel + half);
         store *first = strip_at(&y, &s, 0);
         window a, b;
@@ -244,11 +250,10 @@ static void device_gate_forward(const real *weight, trainer_planes x, trainer_pl
 KERNEL_OF_RUNS(gate_gradients_kernel, const real *weight, trainer_planes x, trainer_planes dy,
                trainer_planes y, trainer_planes d) {
     FOR_LANES {
-        uint32_t strips = strips_of(&x), chunks = (strips + LANES - 1) / LANES, half = (uint32_t)y.channels;
-        uint32_t item = BLOCK % chunks * LANES + (uint32_t)lane;
-        if (item >= strips)
+        uint32_t half = (uint32_t)y.channels;
+        strip s;
+        if (!lane_strip(&x, BLOCK, lane, &s))
             continue;
-        strip s = strip_of(&x, BLOCK / chunks, item);
         taps ka = load_taps(weight, s.channel), kb = load_taps(weight, s.channel + half);
         const store *dy_first = strip_at(&dy, &s, 0);
         store *y_first = strip_at(&y, &s, 0), *a_first = strip_at(&d, &s, 0),
