@@ -204,8 +204,9 @@ static void describes_itself(void **state) {
 static void weights_have_lasting_values(void **state) {
     (void)state;
     GEnumClass *weights = g_type_class_ref(g_type_from_name("MirlWeights"));
-    assert_int_equal(weights->n_values, 3); /* with the bundled ones */
+    assert_int_equal(weights->n_values, 4); /* with the bundled ones */
     assert_non_null(g_enum_get_value_by_nick(weights, "all-in-one"));
+    assert_non_null(g_enum_get_value_by_nick(weights, "all-in-one-fast"));
     assert_int_equal(g_enum_get_value_by_nick(weights, "default")->value, 0);
     assert_int_equal(g_enum_get_value_by_nick(weights, "denoise")->value, VALUE_OF_DENOISE);
     g_type_class_unref(weights);
