@@ -196,6 +196,7 @@ DEVICE run get_run(const store *p, int count, bool packed) {
 DEVICE void put_run(store *p, const run *values, int count, bool packed) {
     if (packed) {
         run_stores stores;
+        memset(&stores, 0, sizeof stores);
         UNROLLED
         for (int i = 0; i < RUN; i++)
             put(stores.at + i, values->at[i]);
