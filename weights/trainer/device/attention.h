@@ -263,7 +263,7 @@ KERNEL_OF_RUNS(take_kernel, attention_shape shape, trainer_planes qk, const real
         uint32_t channels = shape.heads * shape.d;
         run_spot at = run_spot_of(BLOCK, lane, pixels_of(&qk));
         const real *take = (at.channel < channels ? take_q : take_k) + at.channel % channels;
-        if (at.count <= 0)
+        if (at.count == 0)
             continue;
         run values = get_run(plane_of(&qk, at.channel) + at.pixel, at.count, PACKED);
         UNROLLED

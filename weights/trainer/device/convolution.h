@@ -4,15 +4,6 @@
  * neighbours (`patches`).
  */
 
-/* Room for the 9 neighbours of every pixel of `channels` channels. */
-static trainer_planes patch_planes(trainer_planes x, real *memory) {
-    trainer_planes patches = x;
-    patches.data = memory;
-    patches.channels = 9 * x.channels;
-    patches.pitch = (trainer_pixels(&x) + 15) / 16 * 16;
-    return patches;
-}
-
 /* The same as load_window() for an image of reals. */
 DEVICE void load_exact_window(const trainer_planes *x, const strip *s, window *to) {
     const real *image = x->data + s->channel * x->pitch + (size_t)s->image * (uint32_t)(x->h * x->w);
@@ -110,7 +101,7 @@ static void multiply_planes(const store *weight, bool transposed, trainer_planes
 }
 
 static trainer_planes make_patches(trainer_planes x, bool exact, real *memory) {
-    trainer_planes patches = patch_planes(x, memory);
+    trainer_planes patches = planes_in(x, 9 * x.channels, memory);
     LAUNCH_RUNS(patches_kernel, is_packed(&x) && is_packed(&patches), strip_blocks(&x, x.channels), x, exact,
                 patches);
     return patches;
@@ -127,7 +118,7 @@ static size_t weight_room(const trainer_conv *conv) {
 
 static size_t convolution_scratch(size_t in, size_t out, size_t pixels) {
     size_t channels = in > out ? in : out;
-    return 9 * channels * ((pixels + 15) / 16 * 16) + 9 * in * out + 16;
+    return 9 * channels * pitch_in(pixels) + 9 * in * out + 16;
 }
 
 static void device_conv_forward(const trainer_conv *conv, trainer_planes x, const trainer_planes *add,

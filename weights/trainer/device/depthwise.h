@@ -10,7 +10,7 @@ typedef struct strip {
     int first, column, columns;
 } strip;
 
-DEVICE uint32_t strips_of(const trainer_planes *x) {
+TRAINER_INLINE uint32_t strips_of(const trainer_planes *x) {
     return (uint32_t)(x->n * ((x->h + STRIP - 1) / STRIP) * ((x->w + RUN - 1) / RUN));
 }
 
@@ -126,12 +126,8 @@ KERNEL_OF_RUNS(depthwise_kernel, const real *weight, trainer_planes x, trainer_p
     }
 }
 
-static size_t strip_count(const trainer_planes *x) {
-    return (size_t)(x->n * ((x->h + STRIP - 1) / STRIP)) * (size_t)((x->w + RUN - 1) / RUN);
-}
-
 static size_t strip_blocks(const trainer_planes *x, int channels) {
-    return (size_t)channels * blocks_of(strip_count(x));
+    return (size_t)channels * blocks_of(strips_of(x));
 }
 
 static void device_depthwise_forward(const real *weight, trainer_planes x, trainer_planes y) {
@@ -187,7 +183,7 @@ static size_t depthwise_scratch(size_t channels) {
 
 static void device_depthwise_backward(const real *weight, trainer_planes x, trainer_planes dy,
                                       trainer_planes dx, real *dweight, real *scratch) {
-    size_t strips = strip_count(&x), channels = (size_t)x.channels;
+    size_t strips = strips_of(&x), channels = (size_t)x.channels;
     uint32_t splits = splits_for(channels, strips);
     LAUNCH_RUNS(depthwise_backward_kernel, is_packed(&x) && is_packed(&dy) && is_packed(&dx),
                 channels * splits, weight, x, dy, dx, splits, split_length(strips, splits), scratch);
@@ -217,24 +213,36 @@ DEVICE normal normal_of(real a) {
     return n;
 }
 
+/** What a strip of both halves takes. */
+typedef struct gate_inputs {
+    taps ka, kb;
+    window a, b;
+} gate_inputs;
+
+DEVICE void load_gate(const real *weight, const trainer_planes *x, const strip *s, uint32_t half, bool packed,
+                      gate_inputs *in) {
+    in->ka = load_taps(weight, s->channel);
+    in->kb = load_taps(weight, s->channel + half);
+    load_window(x, s, 0, packed, &in->a);
+    load_window(x, s, half, packed, &in->b);
+}
+
 KERNEL_OF_RUNS(gate_kernel, const real *weight, trainer_planes x, trainer_planes y) {
     FOR_LANES {
         uint32_t half = (uint32_t)y.channels;
         strip s;
         if (!lane_strip(&x, BLOCK, lane, &s))
             continue;
-        taps ka = load_taps(weight, s.channel), kb = load_taps(weight, s.channel + half);
         store *first = strip_at(&y, &s, 0);
-        window a, b;
-        load_window(&x, &s, 0, PACKED, &a);
-        load_window(&x, &s, half, PACKED, &b);
+        gate_inputs in;
+        load_gate(weight, &x, &s, half, PACKED, &in);
         UNROLLED
         for (int i = 0; i < STRIP; i++) {
             run to;
             UNROLLED
             for (int j = 0; j < RUN; j++) {
-                real gate = convolve(&ka, &a, i, j);
-                to.at[j] = gate * normal_of(gate).distribution * convolve(&kb, &b, i, j);
+                real gate = convolve(&in.ka, &in.a, i, j);
+                to.at[j] = gate * normal_of(gate).distribution * convolve(&in.kb, &in.b, i, j);
             }
             store_row(&y, &s, first, i, &to, PACKED);
         }
@@ -254,19 +262,17 @@ KERNEL_OF_RUNS(gate_gradients_kernel, const real *weight, trainer_planes x, trai
         strip s;
         if (!lane_strip(&x, BLOCK, lane, &s))
             continue;
-        taps ka = load_taps(weight, s.channel), kb = load_taps(weight, s.channel + half);
         const store *dy_first = strip_at(&dy, &s, 0);
         store *y_first = strip_at(&y, &s, 0), *a_first = strip_at(&d, &s, 0),
               *b_first = strip_at(&d, &s, half);
-        window a, b;
-        load_window(&x, &s, 0, PACKED, &a);
-        load_window(&x, &s, half, PACKED, &b);
+        gate_inputs in;
+        load_gate(weight, &x, &s, half, PACKED, &in);
         UNROLLED
         for (int i = 0; i < STRIP; i++) {
             run result, da, db, from = load_row(&dy, &s, dy_first, i, PACKED);
             UNROLLED
             for (int j = 0; j < RUN; j++) {
-                real gate = convolve(&ka, &a, i, j), value = convolve(&kb, &b, i, j);
+                real gate = convolve(&in.ka, &in.a, i, j), value = convolve(&in.kb, &in.b, i, j);
                 normal n = normal_of(gate);
                 result.at[j] = gate * n.distribution * value;
                 da.at[j] = from.at[j] * value * (n.distribution + gate * n.density);
@@ -279,20 +285,13 @@ KERNEL_OF_RUNS(gate_gradients_kernel, const real *weight, trainer_planes x, trai
     }
 }
 
-/* Planes for those gradients, in the room given. */
-static trainer_planes gate_planes(trainer_planes x, real *memory) {
-    x.data = memory;
-    x.pitch = (trainer_pixels(&x) + 15) / 16 * 16;
-    return x;
-}
-
 static size_t gate_scratch(size_t hidden, size_t pixels) {
-    return depthwise_scratch(2 * hidden) + 2 * hidden * ((pixels + 15) / 16 * 16);
+    return depthwise_scratch(2 * hidden) + 2 * hidden * pitch_in(pixels);
 }
 
 static void device_gate_backward(const real *weight, trainer_planes x, trainer_planes dy, trainer_planes y,
                                  trainer_planes dx, real *dweight, real *scratch) {
-    trainer_planes d = gate_planes(x, scratch + depthwise_scratch((size_t)x.channels));
+    trainer_planes d = planes_in(x, x.channels, scratch + depthwise_scratch((size_t)x.channels));
     LAUNCH_RUNS(gate_gradients_kernel, is_packed(&x) && is_packed(&dy) && is_packed(&y) && is_packed(&d),
                 strip_blocks(&x, y.channels), weight, x, dy, y, d);
     device_depthwise_backward(weight, x, d, dx, dweight, scratch);

@@ -23,6 +23,7 @@
 #include "trainer/degrade_haze.h"
 #include "trainer/degrade_jpeg.h"
 #include "trainer/degrade_rain.h"
+#include "trainer/inline.h"
 #include "trainer/ops.h"
 
 enum { LANES = 256, SPLITS = 64 }; ///< lanes of a block; partial sums of one value at most
@@ -208,6 +209,24 @@ DEVICE void put_run(store *p, const run *values, int count, bool packed) {
             if (i < count)
                 put(p + i, values->at[i]);
     }
+}
+
+/** Values of a run that begins at `at` of `count` values; 0: none. */
+DEVICE int run_length(size_t at, size_t count) {
+    return at + RUN <= count ? RUN : at < count ? (int)(count - at) : 0;
+}
+
+/** Values that a plane takes in scratch. */
+static inline size_t pitch_in(size_t pixels) {
+    return (pixels + 15) / 16 * 16;
+}
+
+/** Planes of the same size, `channels` of them, in the room given. */
+static inline trainer_planes planes_in(trainer_planes planes, int channels, real *room) {
+    planes.data = room;
+    planes.channels = channels;
+    planes.pitch = pitch_in(trainer_pixels(&planes));
+    return planes;
 }
 
 /** Blocks for so many lanes. */

@@ -13,12 +13,11 @@ typedef struct norm_run {
 } norm_run;
 
 DEVICE norm_run norm_run_of(uint32_t block, int lane, const trainer_planes *x) {
-    size_t pixels = pixels_of(x);
     norm_run at;
     at.own = lane % NORM_LANES * RUN;
     at.part = lane / NORM_LANES;
     at.pixel = (size_t)block * NORM_PIXELS + (uint32_t)at.own;
-    at.count = at.pixel + RUN <= pixels ? RUN : at.pixel < pixels ? (int)(pixels - at.pixel) : 0;
+    at.count = run_length(at.pixel, pixels_of(x));
     return at;
 }
 

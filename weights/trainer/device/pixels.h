@@ -33,7 +33,7 @@ static size_t spot_blocks(const trainer_planes *planes) {
     return (size_t)planes->channels * blocks_of(trainer_pixels(planes));
 }
 
-/** Where a lane stands that takes a run of a channel's pixels, of all images; count <= 0: nowhere. */
+/** Where a lane stands that takes a run of a channel's pixels, of all images; count = 0: nowhere. */
 typedef struct run_spot {
     uint32_t channel;
     size_t pixel;
@@ -45,7 +45,7 @@ DEVICE run_spot run_spot_of(uint32_t block, int lane, size_t pixels) {
     run_spot at;
     at.channel = block / chunks;
     at.pixel = ((size_t)(block % chunks) * LANES + (uint32_t)lane) * RUN;
-    at.count = at.pixel + RUN <= pixels ? RUN : at.pixel < pixels ? (int)(pixels - at.pixel) : 0;
+    at.count = run_length(at.pixel, pixels);
     return at;
 }
 
@@ -82,7 +82,7 @@ static void device_unpack(trainer_planes x, float *images) {
 KERNEL_OF_RUNS(copy_kernel, trainer_planes x, trainer_planes y) {
     FOR_LANES {
         run_spot at = run_spot_of(BLOCK, lane, pixels_of(&x));
-        if (at.count <= 0)
+        if (at.count == 0)
             continue;
         run values = get_run(plane_of(&x, at.channel) + at.pixel, at.count, PACKED);
         put_run(plane_of(&y, at.channel) + at.pixel, &values, at.count, PACKED);
