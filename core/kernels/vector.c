@@ -538,36 +538,37 @@ enum { GATE_VECTORS = 4 }; /* at a time: they hide each other's latency */
 
 #if MIRL_LANES == 16
 
-/* x Phi(x), where Phi(x) - 1/2 of |x| is a polynomial of degree 4 in each of 16 equal intervals of 0..5.12,
- * which Chebyshev interpolation made (in units of an interval, from its middle), and constant beyond. Errors
- * of gelu: 5e-7 there, and 2e-7 |x| beyond. */
+/* x Phi(x), where Phi(x) - 1/2 of |x| is a polynomial of degree 4 around each of 16 evenly spaced points, the
+ * first 0, which Chebyshev interpolation made (in units of their distance), and constant beyond 5.12. Errors
+ * of gelu: 4e-7 there, and 2e-7 |x| beyond. */
 INLINE void gate_vectors(const int vectors, float *gate, const float *value) {
     static const float coefficient[5][16] = {
-        {8.1463666e-05f, 0.00020549199f, 0.000237989894f, 0.000181552343f, 8.25835814e-05f, -5.92031529e-06f,
-         -5.48567186e-05f, -6.45752589e-05f, -5.1542931e-05f, -3.26038062e-05f, -1.72310138e-05f,
-         -7.80096889e-06f, -3.06823404e-06f, -1.05769379e-06f, -3.21475596e-07f, -8.65154703e-08f},
-        {-0.00208621006f, -0.00148913811f, -0.000570634089f, 0.000290555123f, 0.00082308182f, 0.000966738909f,
-         0.000831434561f, 0.000582476147f, 0.000346081564f, 0.000177908863f, 8.00419075e-05f, 3.17462036e-05f,
-         1.11546733e-05f, 3.4844436e-06f, 9.70167889e-07f, 2.41243384e-07f},
-        {-0.00322654261f, -0.00873750448f, -0.0118657053f, -0.012218209f, -0.0104295686f, -0.00763939507f,
-         -0.00488404743f, -0.00275185471f, -0.00137469976f, -0.000611313095f, -0.000242664653f,
-         -8.61623412e-05f, -2.7406697e-05f, -7.81864128e-06f, -2.00234717e-06f, -4.60679644e-07f},
-        {0.12603727f, 0.113770083f, 0.0927013606f, 0.0681824684f, 0.0452675857f, 0.0271287132f, 0.0146756507f,
-         0.00716623059f, 0.00315869763f, 0.00125674659f, 0.000451344386f, 0.000146314414f, 4.28137064e-05f,
-         1.13081815e-05f, 2.69596626e-06f, 5.80156325e-07f},
-        {0.0635594651f, 0.184386298f, 0.288144588f, 0.368643105f, 0.425066292f, 0.460796088f, 0.481237233f,
-         0.491802454f, 0.496735901f, 0.498817116f, 0.499610275f, 0.499883384f, 0.49996832f, 0.499992192f,
-         0.499998271f, 0.499999642f},
+        {0, 0.000177972135f, 0.000268165924f, 0.000241370173f, 0.000136924384f, 2.32014136e-05f,
+         -5.05161624e-05f, -7.37645023e-05f, -6.33242889e-05f, -4.14116112e-05f, -2.21731734e-05f,
+         -1.00307507e-05f, -3.89915886e-06f, -1.31584e-06f, -3.88133174e-07f, -1.00548057e-07f},
+        {-0.00238426146f, -0.00201254059f, -0.00108386867f, -3.11699223e-05f, 0.000739096082f, 0.00105242559f,
+         0.00098148291f, 0.000718855357f, 0.00043785639f, 0.000227638418f, 0.000102459417f, 4.02741498e-05f,
+         1.39048298e-05f, 4.23365691e-06f, 1.14011868e-06f, 2.72163248e-07f},
+        {0, -0.0068076523f, -0.0115597239f, -0.013199944f, -0.0120131597f, -0.00919023249f, -0.00605172804f,
+         -0.00347384019f, -0.00175144663f, -0.000779391034f, -0.000307134818f, -0.000107435371f,
+         -3.34171891e-05f, -9.2549426e-06f, -2.28458134e-06f, -5.03064314e-07f},
+        {0.131778881f, 0.124782234f, 0.1059433f, 0.0806506053f, 0.0550496578f, 0.0336909778f, 0.0184877254f,
+         0.00909626205f, 0.00401282683f, 0.0015872455f, 0.000562913774f, 0.000178995193f, 5.10317004e-05f,
+         1.30447243e-05f, 2.98966688e-06f, 6.14327917e-07f},
+        {0, 0.12942189f, 0.245580047f, 0.339149326f, 0.406797707f, 0.45069325f, 0.476256758f, 0.489618272f,
+         0.495886147f, 0.498525023f, 0.49952209f, 0.499860227f, 0.499963135f, 0.499991238f, 0.499998122f,
+         0.499999642f},
     };
-    const float intervals = 16 / 5.12f, last = 15.999999f;
-    ivec interval[GATE_VECTORS];
+    const float points = 15.5f / 5.12f, end = 5.1199994f;
+    const float whole = 0x1.8p23f; /* added to a float, leaves of it a whole number in the lowest bits */
+    ivec point[GATE_VECTORS];
     vec at[GATE_VECTORS], y[GATE_VECTORS];
-#define LOOK_UP(k, v) ((vec)_mm512_permutexvar_ps((__m512i)interval[v], (__m512)load(coefficient[k])))
+#define LOOK_UP(k, v) ((vec)_mm512_permutexvar_ps((__m512i)point[v], (__m512)load(coefficient[k])))
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; v++) {
-        vec place = least_size(load(gate + v * MIRL_LANES) * intervals, last);
-        interval[v] = __builtin_convertvector(place, ivec);
-        at[v] = place - __builtin_convertvector(interval[v], vec) - 0.5f;
+        vec size = least_size(load(gate + v * MIRL_LANES), end), nearest = size * points + whole;
+        point[v] = (ivec)nearest;
+        at[v] = size * points - (nearest - whole);
         y[v] = LOOK_UP(0, v);
     }
 #pragma GCC unroll 4
