@@ -93,25 +93,17 @@ static void add_products(const struct attention *a, const struct strip_scratch *
 }
 
 /* q and k of a strip to the scratch, v to the map. */
-static void convolve_part(const struct attention *a, struct strip_scratch *s, int part, size_t y,
-                          mirl_ahead *ahead) {
+static void convolve_part(const struct attention *a, struct strip_scratch *s, int part, size_t y) {
     const size_t qk = 2 * (size_t)a->block->channels, rows = (size_t)s->window.convolution->part[part].rows;
     const mirl_region *region = &s->window.region;
 
     mirl_window_part(&s->window, part);
     for (size_t i = 0, c = s->window.first; i < rows; i++, c++) {
         if (c >= qk)
-            mirl_window_depthwise(&s->window, i, mirl_map_row(a->v, (int)(c - qk), y) + region->x, a->v->row);
+            mirl_window_depthwise(&s->window, i, mirl_map_at(a->v, (int)(c - qk), region->x, y), a->v->row);
         else if (!a->known)
             mirl_window_depthwise(&s->window, i, s->qk + c * s->pitch, region->columns);
-        mirl_ahead_step(ahead);
     }
-}
-
-/* Rows y..y+rows-1 of x to the window, and what comes after them nearer. */
-static void take_in(const struct attention *a, mirl_window *window, ptrdiff_t y, size_t rows) {
-    mirl_window_take_in_map(window, y, rows, a->x);
-    window->ahead = mirl_window_ahead(window, a->x, 1, mirl_window_channels(window));
 }
 
 static void look_at_unit(void *context, size_t unit, int thread) {
@@ -124,16 +116,19 @@ static void look_at_unit(void *context, size_t unit, int thread) {
     if (a->known) /* v's part, or the one that holds it */
         s.window.first_part = 2 * (int)c / s.window.convolution->part[0].rows;
     mirl_window_begin(&s.window, &region);
-    take_in(a, &s.window, (ptrdiff_t)region.y - 1, 2);
+    mirl_window_take_in_map(&s.window, (ptrdiff_t)region.y - 1, 2, a->x);
     mirl_window_pass(&s.window, s.dots);
     for (size_t done = 0, rows; done < region.rows; done += rows) {
         size_t y = region.y + done;
         rows = region.rows - done < a->walk.strip_rows ? region.rows - done : a->walk.strip_rows;
-        mirl_ahead ahead = mirl_map_ahead(a->v, region.x, y, region.columns, rows, a->known ? c : 3 * c);
-        take_in(a, &s.window, (ptrdiff_t)y + 1, rows);
+        mirl_window_take_in_map(&s.window, (ptrdiff_t)y + 1, rows, a->x);
+        const size_t steps = mirl_window_channels(&s.window);
+        s.window.ahead[0] = mirl_window_ahead(&s.window, a->x, steps);
+        s.window.ahead[1] = mirl_map_ahead(a->v, region.x, y, rows, steps);
         mirl_edges_keep(&a->edges, a->x, &region, y, rows);
         for (int part = s.window.first_part; part < s.window.convolution->parts; part++)
-            convolve_part(a, &s, part, y, &ahead);
+            convolve_part(a, &s, part, y);
+        mirl_map_keep_sides(a->v, region.x, y, region.columns, rows);
         if (!a->known)
             add_products(a, &s, rows * region.columns, a->sums + unit * a->sums_count, done == 0);
     }

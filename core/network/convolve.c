@@ -1,85 +1,66 @@
 /* The convolutions between blocks: 1x1, and 3x3 with the pixel rearrangement of the resize steps. */
-#include <string.h>
-
 #include "network/stages.h"
 
-/* ---- 1x1 --------------------------------------------------------------------------------------------- */
-
-struct convolve1 {
+struct convolve {
     const mirl_run *run;
     const mirl_matrix *matrix;
-    const mirl_map *in, *out;
-};
-
-static void convolve1_unit(void *context, size_t unit, int thread) {
-    const struct convolve1 *conv = context;
-    const mirl_map *in = conv->in, *out = conv->out;
-    const mirl_piece piece = mirl_map_piece(in, unit);
-    const size_t pitch = mirl_pitch(MIRL_PIECE);
-    const float *source = mirl_map_piece_data(in, piece);
-    mirl_arena arena = mirl_run_scratch(conv->run, thread);
-    float *copy = mirl_arena_take(&arena, pitch * (size_t)in->channels);
-
-    for (int c = 0; c < in->channels; c++)
-        memcpy(copy + (size_t)c * pitch, source + (size_t)c * in->pitch, piece.pixels * sizeof *copy);
-    mirl_matrix_product(conv->run->model->kernels, conv->matrix, copy, pitch, mirl_map_piece_data(out, piece),
-                        out->pitch, piece.pixels, NULL, 0);
-}
-
-bool mirl_convolve1(const mirl_run *run, int layer, const mirl_map *in, const mirl_map *out) {
-    struct convolve1 conv = {run, run->model->convolutions[layer].part, in, out};
-    double cost = run->model->convolutions[layer].cost * (double)in->width * (double)in->height;
-    return mirl_team_run(run->team, mirl_map_pieces(in), run->share * cost, convolve1_unit, &conv);
-}
-
-mirl_needs mirl_convolve1_needs(const mirl_map *in) {
-    return (mirl_needs){mirl_pitch(MIRL_PIECE) * (size_t)in->channels, 0};
-}
-
-/* ---- 3x3 --------------------------------------------------------------------------------------------- */
-
-struct convolve3 {
-    const mirl_run *run;
-    const mirl_matrix *matrix;
+    int size; /* 1 or 3 */
     mirl_rearrange rearrange;
     const mirl_map *in, *out;
     mirl_walk walk;
 };
 
-/* All nine shifted copies of a strip: the convolution is then one product. Column 9c + 3i + j of the matrix
- * is channel c at offset (j-1, i-1). */
-static void gather_shifted(const mirl_map *in, const mirl_region *strip, float *columns, size_t pitch) {
-    for (int i = 0; i < 3; i++)
-        for (int j = 0; j < 3; j++)
-            mirl_map_gather(in, (ptrdiff_t)strip->x + j - 1, (ptrdiff_t)strip->y + i - 1, strip->columns,
-                            strip->rows, columns + (size_t)(3 * i + j) * pitch, 9 * pitch);
+static size_t least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/* All shifted copies of a strip: the convolution is then one product. Column 9c + 3i + j of a 3x3 one's
+ * matrix is channel c at offset (j-1, i-1). */
+static void gather_shifted(const struct convolve *conv, const mirl_region *strip, float *columns,
+                           size_t pitch) {
+    const int size = conv->size, reach = size / 2;
+    for (int i = 0; i < size; i++)
+        for (int j = 0; j < size; j++)
+            mirl_map_gather(conv->in, (ptrdiff_t)strip->x + j - reach, (ptrdiff_t)strip->y + i - reach,
+                            strip->columns, strip->rows, columns + (size_t)(size * i + j) * pitch,
+                            (size_t)(size * size) * pitch);
 }
 
 static void scatter_shuffled(const mirl_map *out, const mirl_region *strip, const float *in, size_t pitch) {
     for (int c = 0; c < out->channels; c++)
         for (size_t y = 0; y < 2 * strip->rows; y++) {
-            float *row = mirl_map_row(out, c, 2 * strip->y + y) + 2 * strip->x;
             const float *even = in + (size_t)(4 * c + 2 * (int)(y & 1)) * pitch + y / 2 * strip->columns;
-            for (size_t x = 0; x < strip->columns; x++) {
-                row[2 * x] = even[x];
-                row[2 * x + 1] = even[pitch + x];
+            for (size_t x = 0, run; x < strip->columns; x += run, even += run) {
+                const size_t at = 2 * (strip->x + x);
+                float *row = mirl_map_at(out, c, at, 2 * strip->y + y);
+                run = least(strip->columns - x, mirl_map_run(out, at) / 2);
+                for (size_t i = 0; i < run; i++) {
+                    row[2 * i] = even[i];
+                    row[2 * i + 1] = even[pitch + i];
+                }
             }
         }
+    mirl_map_keep_sides(out, 2 * strip->x, 2 * strip->y, 2 * strip->columns, 2 * strip->rows);
 }
 
 static void scatter_unshuffled(const mirl_map *out, const mirl_region *strip, const float *in, size_t pitch) {
     for (int c = 0; c < out->channels; c++)
         for (size_t y = 0; y < strip->rows / 2; y++) {
-            float *row = mirl_map_row(out, c, strip->y / 2 + y) + strip->x / 2;
-            const float *source =
-                in + (size_t)(c / 4) * pitch + (2 * y + (size_t)(c / 2 % 2)) * strip->columns;
-            for (size_t x = 0; x < strip->columns / 2; x++)
-                row[x] = source[2 * x + (size_t)(c % 2)];
+            const float *source = in + (size_t)(c / 4) * pitch +
+                                  (2 * y + (size_t)(c / 2 % 2)) * strip->columns + (size_t)(c % 2);
+            for (size_t x = 0, run; x < strip->columns / 2; x += run, source += 2 * run) {
+                const size_t at = strip->x / 2 + x;
+                float *row = mirl_map_at(out, c, at, strip->y / 2 + y);
+                run = least(strip->columns / 2 - x, mirl_map_run(out, at));
+                for (size_t i = 0; i < run; i++)
+                    row[i] = source[2 * i];
+            }
         }
+    mirl_map_keep_sides(out, strip->x / 2, strip->y / 2, strip->columns / 2, strip->rows / 2);
 }
 
-static void convolve3_unit(void *context, size_t unit, int thread) {
-    const struct convolve3 *conv = context;
+static void convolve_unit(void *context, size_t unit, int thread) {
+    const struct convolve *conv = context;
     const size_t pitch = mirl_pitch(mirl_walk_strip_pixels(&conv->walk));
     mirl_arena arena = mirl_run_scratch(conv->run, thread);
     float *columns = mirl_arena_take(&arena, pitch * (size_t)conv->matrix->columns);
@@ -88,8 +69,8 @@ static void convolve3_unit(void *context, size_t unit, int thread) {
 
     for (size_t done = 0; done < region.rows; done += strip.rows) {
         strip.y = region.y + done;
-        strip.rows = region.rows - done < conv->walk.strip_rows ? region.rows - done : conv->walk.strip_rows;
-        gather_shifted(conv->in, &strip, columns, pitch);
+        strip.rows = least(region.rows - done, conv->walk.strip_rows);
+        gather_shifted(conv, &strip, columns, pitch);
         mirl_matrix_product(conv->run->model->kernels, conv->matrix, columns, pitch, result, pitch,
                             strip.rows * strip.columns, NULL, 0);
         switch (conv->rearrange) {
@@ -115,16 +96,19 @@ static mirl_walk even_walk(const mirl_model *model, const mirl_map *in, int colu
     return walk;
 }
 
-bool mirl_convolve3(const mirl_run *run, int layer, mirl_rearrange rearrange, const mirl_map *in,
-                    const mirl_map *out) {
+bool mirl_convolve(const mirl_run *run, int layer, mirl_rearrange rearrange, const mirl_map *in,
+                   const mirl_map *out) {
     const mirl_matrix *matrix = run->model->convolutions[layer].part;
-    struct convolve3 conv = {run, matrix, rearrange, in, out, even_walk(run->model, in, matrix->columns)};
-    double cost =
-        (run->model->convolutions[layer].cost + 9 * matrix->columns) * (double)in->width * (double)in->height;
-    return mirl_team_run(run->team, mirl_walk_units(&conv.walk), run->share * cost, convolve3_unit, &conv);
+    const int size = run->model->graph->layers[layer].kind == MIRL_CONV3 ? 3 : 1;
+    struct convolve conv = {
+        run, matrix, size, rearrange, in, out, even_walk(run->model, in, matrix->columns)};
+    double gather = size > 1 ? 9 * matrix->columns : 0, pixels = (double)in->width * (double)in->height;
+    double cost = run->model->convolutions[layer].cost + gather;
+    return mirl_team_run(run->team, mirl_walk_units(&conv.walk), run->share * pixels * cost, convolve_unit,
+                         &conv);
 }
 
-mirl_needs mirl_convolve3_needs(const mirl_model *model, int layer, const mirl_map *in) {
+mirl_needs mirl_convolve_needs(const mirl_model *model, int layer, const mirl_map *in) {
     const mirl_matrix *matrix = model->convolutions[layer].part;
     mirl_walk walk = even_walk(model, in, matrix->columns);
     size_t pitch = mirl_pitch(mirl_walk_strip_pixels(&walk));

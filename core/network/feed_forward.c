@@ -25,7 +25,6 @@ struct scratch {
     size_t sides_pitch;
     float *gate, *value;
     size_t pitch;
-    mirl_ahead ahead; /* x of the next strip; the window's is v */
 };
 
 static const mirl_convolution *project_out(const mirl_run *run, const mirl_block *block) {
@@ -73,9 +72,9 @@ static void make_sum(const struct feed_forward *f, struct scratch *s, ptrdiff_t 
             continue;
         for (size_t i = 0; project && i < c; i++)
             memcpy(row + i * s->y_pitch, x + i * x_pitch, columns * sizeof *row);
-        mirl_attention_mix(model, block, attended->packed, mirl_map_row(v, 0, (size_t)at) + region->x,
-                           v->pitch, columns, project ? s->mixed + r * columns : row,
-                           project ? s->pitch : s->y_pitch, x, x_pitch);
+        mirl_attention_mix(model, block, attended->packed, mirl_map_at(v, 0, region->x, (size_t)at), v->pitch,
+                           columns, project ? s->mixed + r * columns : row, project ? s->pitch : s->y_pitch,
+                           x, x_pitch);
     }
     mirl_edges_gather_sides(&attended->edges, region, y, rows, sides, s->y_pitch);
     mirl_map_gather_sides(v, region->x, y, columns, rows, s->sides, s->sides_pitch);
@@ -96,8 +95,8 @@ static void take_in(const struct feed_forward *f, struct scratch *s, ptrdiff_t y
         memcpy(s->carried + c * s->carried_pitch, s->y + c * s->y_pitch + rows * columns,
                columns * sizeof *s->carried);
     mirl_window_take_in(&s->window, y, rows, s->y + columns, s->y_pitch);
-    s->window.ahead = mirl_window_ahead(&s->window, f->attended->v, 1, steps);
-    s->ahead = mirl_window_ahead(&s->window, f->x, 0, steps / 2);
+    s->window.ahead[0] = mirl_window_ahead(&s->window, f->attended->v, steps);
+    s->window.ahead[1] = mirl_window_ahead(&s->window, f->x, steps);
 }
 
 /* The last row that came in is the first of the next strip. */
@@ -119,7 +118,6 @@ static void gate_group(const struct feed_forward *f, struct scratch *s, int grou
         mirl_window_depthwise(&s->window, i, out, columns);
         mirl_window_depthwise(&s->window, count + i, s->value, columns);
         kernels->gate(out, s->value, s->window.rows * columns);
-        mirl_ahead_step(&s->ahead);
     }
 }
 

@@ -11,7 +11,7 @@ struct mirl_network {
     const mirl_model *model;
     mirl_map image, correction;
     mirl_map level[4]; /* what a level works on, with all the channels that it ever joins */
-    mirl_map other[4]; /* a second map for its blocks, all in one memory */
+    float *other;      /* for a second map, of any level and as many channels as a block of it has */
     float *shared, *scratch;
     size_t scratch_floats; /* each thread's */
     void *memory;
@@ -24,20 +24,10 @@ static int most(int a, int b) {
     return a > b ? a : b;
 }
 
-static mirl_map map_of(int channels, size_t width, size_t height) {
-    mirl_map map = {.channels = channels, .width = width, .height = height, .pitch = mirl_pitch(width)};
-    map.row = map.pitch * (size_t)channels;
-    return map;
-}
-
-static size_t map_floats(const mirl_map *map) {
-    return map->height * map->row;
-}
-
 /* Memory for a map. Strips read a column to either side of the image and fill up vectors, so a map stands
  * apart from what other threads may be writing. */
-static float *take_map(mirl_arena *arena, size_t floats) {
-    float *piece = mirl_arena_take(arena, floats + 3 * MIRL_PAD);
+static float *take_map(mirl_arena *arena, const mirl_map *map) {
+    float *piece = mirl_arena_take(arena, mirl_map_floats(map) + 3 * MIRL_PAD);
     return piece ? piece + MIRL_PAD : NULL;
 }
 
@@ -59,13 +49,16 @@ static mirl_needs needs_of(const mirl_network *network) {
         raise(&needs, mirl_attention_needs(model, block, &x));
         raise(&needs, mirl_feed_forward_needs(model, block, &x));
     }
-    raise(&needs, mirl_convolve3_needs(model, graph->patch_embed, &network->image));
-    raise(&needs, mirl_convolve3_needs(model, graph->output, &network->level[0]));
+    raise(&needs, mirl_convolve_needs(model, graph->patch_embed, &network->image));
+    raise(&needs, mirl_convolve_needs(model, graph->output, &network->level[0]));
     for (int i = 0; i < 3; i++) {
-        raise(&needs, mirl_convolve3_needs(model, graph->down[i], &network->level[i]));
-        raise(&needs, mirl_convolve3_needs(model, graph->up[i], &network->level[i + 1]));
-        raise(&needs, mirl_convolve1_needs(&network->level[i + 1])); /* reduce_noise, reduce_chan */
-        raise(&needs, mirl_prompt_needs(model, &graph->prompt[i], &network->level[i + 1]));
+        const mirl_map *upper = &network->level[i], *lower = &network->level[i + 1];
+        raise(&needs, mirl_convolve_needs(model, graph->down[i], upper));
+        raise(&needs, mirl_convolve_needs(model, graph->up[i], lower));
+        raise(&needs, mirl_convolve_needs(model, graph->reduce_noise[i], lower));
+        if (i > 0)
+            raise(&needs, mirl_convolve_needs(model, graph->reduce_chan[i], upper));
+        raise(&needs, mirl_prompt_needs(model, &graph->prompt[i], lower));
     }
     return needs;
 }
@@ -76,23 +69,21 @@ static void lay_out(mirl_network *network, mirl_arena *arena, size_t width, size
     /* Of a block; and of what is joined: an encoder's result waits behind the channels of the decoder. */
     const int widest[4] = {2 * d, 2 * d + p[0], 4 * d + p[1], 8 * d + p[2]};
     const int joined[4] = {2 * d, 4 * d, 6 * d, 8 * d};
-    size_t other = 0;
+    mirl_map largest = {.band = 1};
 
-    network->image = map_of(3, width, height);
+    network->image = mirl_map_shape(3, width, height, width);
     network->correction = network->image;
-    network->image.data = take_map(arena, map_floats(&network->image));
-    network->correction.data = take_map(arena, map_floats(&network->correction));
+    network->image.data = take_map(arena, &network->image);
+    network->correction.data = take_map(arena, &network->correction);
     for (int i = 0; i < 4; i++) {
-        size_t w = width >> i, h = height >> i;
-        network->level[i] = map_of(most(widest[i], joined[i]), w, h);
-        network->level[i].data = take_map(arena, map_floats(&network->level[i]));
-        network->other[i] = map_of(widest[i], w, h);
-        if (other < map_floats(&network->other[i]))
-            other = map_floats(&network->other[i]);
+        size_t w = width >> i, h = height >> i, band = mirl_map_band(w);
+        network->level[i] = mirl_map_shape(most(widest[i], joined[i]), w, h, band);
+        network->level[i].data = take_map(arena, &network->level[i]);
+        mirl_map other = mirl_map_shape(widest[i], w, h, band);
+        if (mirl_map_floats(&largest) < mirl_map_floats(&other))
+            largest = other;
     }
-    float *data = take_map(arena, other);
-    for (int i = 0; i < 4; i++)
-        network->other[i].data = data;
+    network->other = take_map(arena, &largest);
     mirl_needs needs = needs_of(network);
     network->shared = mirl_arena_take(arena, needs.shared);
     network->scratch_floats = mirl_padded(needs.scratch);
@@ -169,11 +160,18 @@ static mirl_map at(const struct pass *pass, int level, int first, int count) {
     return mirl_map_channels(pass->network->level[level - 1], first, count);
 }
 
+/* The second map, for a level. */
+static mirl_map other(const struct pass *pass, int level, int channels) {
+    const mirl_map *like = &pass->network->level[level - 1];
+    mirl_map map = mirl_map_shape(channels, like->width, like->height, like->band);
+    map.data = pass->network->other;
+    return map;
+}
+
 static bool block(const struct pass *pass, int index, int level, const mirl_map *x) {
     const mirl_block *block = &pass->graph->blocks[index];
-    mirl_map v = pass->network->other[level - 1];
+    const mirl_map v = other(pass, level, block->channels);
     mirl_attended attended;
-    v.channels = block->channels;
     return mirl_attention(&pass->run, block, x, &v, &attended) &&
            mirl_feed_forward(&pass->run, block, &attended, x);
 }
@@ -186,14 +184,9 @@ static bool stage(const struct pass *pass, const char *module, mirl_stage stage,
     return tap(pass, module, x);
 }
 
-static bool convolve3(const struct pass *pass, const char *module, int layer, mirl_rearrange rearrange,
-                      const mirl_map *in, const mirl_map *out) {
-    return mirl_convolve3(&pass->run, layer, rearrange, in, out) && tap(pass, module, out);
-}
-
-static bool convolve1(const struct pass *pass, const char *module, int layer, const mirl_map *in,
-                      const mirl_map *out) {
-    return mirl_convolve1(&pass->run, layer, in, out) && tap(pass, module, out);
+static bool convolve(const struct pass *pass, const char *module, int layer, mirl_rearrange rearrange,
+                     const mirl_map *in, const mirl_map *out) {
+    return mirl_convolve(&pass->run, layer, rearrange, in, out) && tap(pass, module, out);
 }
 
 /* x = reduce_noise_levelN(noise_levelN([x, promptN(x)])), to `channels` channels; N + 1 is `level`. */
@@ -206,15 +199,14 @@ static bool interact(const struct pass *pass, int level, int channels) {
     const mirl_prompt *prompt = &pass->graph->prompt[n];
     mirl_map x = at(pass, level, 0, prompt->features);
     mirl_map joined = at(pass, level, 0, prompt->features + prompt->channels);
-    mirl_map picture = at(pass, level, prompt->features, prompt->channels),
-             between = pass->network->other[level - 1];
+    mirl_map picture = at(pass, level, prompt->features, prompt->channels);
+    mirl_map between = other(pass, level, prompt->channels);
     mirl_map reduced = at(pass, level, 0, channels);
 
-    between.channels = prompt->channels;
     return mirl_prompt_run(&pass->run, prompt, &x, &between, &picture) &&
            tap(pass, prompt_names[n], &picture) && block(pass, pass->graph->noise[n], level, &joined) &&
            tap(pass, noise_names[n], &joined) &&
-           convolve1(pass, reduce_names[n], pass->graph->reduce_noise[n], &joined, &reduced);
+           convolve(pass, reduce_names[n], pass->graph->reduce_noise[n], MIRL_KEEP, &joined, &reduced);
 }
 
 static bool run_graph(const struct pass *pass) {
@@ -228,27 +220,27 @@ static bool run_graph(const struct pass *pass) {
     const mirl_map x4 = at(pass, 4, 0, 8 * d), d4 = at(pass, 4, 0, 4 * d);
     const mirl_map d3 = at(pass, 3, 0, 4 * d), d2 = at(pass, 2, 0, 2 * d);
 
-    return convolve3(pass, "patch_embed", g->patch_embed, MIRL_KEEP, image, &e1) &&
+    return convolve(pass, "patch_embed", g->patch_embed, MIRL_KEEP, image, &e1) &&
            stage(pass, "encoder_level1", g->encoder[0], 1, &e1) &&
-           convolve3(pass, "down1_2", g->down[0], MIRL_UNSHUFFLE, &e1, &e2) &&
+           convolve(pass, "down1_2", g->down[0], MIRL_UNSHUFFLE, &e1, &e2) &&
            stage(pass, "encoder_level2", g->encoder[1], 2, &e2) &&
-           convolve3(pass, "down2_3", g->down[1], MIRL_UNSHUFFLE, &e2, &e3) &&
+           convolve(pass, "down2_3", g->down[1], MIRL_UNSHUFFLE, &e2, &e3) &&
            stage(pass, "encoder_level3", g->encoder[2], 3, &e3) &&
-           convolve3(pass, "down3_4", g->down[2], MIRL_UNSHUFFLE, &e3, &x4) &&
+           convolve(pass, "down3_4", g->down[2], MIRL_UNSHUFFLE, &e3, &x4) &&
            stage(pass, "latent", g->latent, 4, &x4) &&
 
-           interact(pass, 4, 4 * d) && convolve3(pass, "up4_3", g->up[2], MIRL_SHUFFLE, &d4, &up3) &&
-           convolve1(pass, "reduce_chan_level3", g->reduce_chan[2], &x3, &d3) &&
+           interact(pass, 4, 4 * d) && convolve(pass, "up4_3", g->up[2], MIRL_SHUFFLE, &d4, &up3) &&
+           convolve(pass, "reduce_chan_level3", g->reduce_chan[2], MIRL_KEEP, &x3, &d3) &&
            stage(pass, "decoder_level3", g->decoder[2], 3, &d3) &&
 
-           interact(pass, 3, 4 * d) && convolve3(pass, "up3_2", g->up[1], MIRL_SHUFFLE, &d3, &up2) &&
-           convolve1(pass, "reduce_chan_level2", g->reduce_chan[1], &x2, &d2) &&
+           interact(pass, 3, 4 * d) && convolve(pass, "up3_2", g->up[1], MIRL_SHUFFLE, &d3, &up2) &&
+           convolve(pass, "reduce_chan_level2", g->reduce_chan[1], MIRL_KEEP, &x2, &d2) &&
            stage(pass, "decoder_level2", g->decoder[1], 2, &d2) &&
 
-           interact(pass, 2, 2 * d) && convolve3(pass, "up2_1", g->up[0], MIRL_SHUFFLE, &d2, &up1) &&
+           interact(pass, 2, 2 * d) && convolve(pass, "up2_1", g->up[0], MIRL_SHUFFLE, &d2, &up1) &&
            stage(pass, "decoder_level1", g->decoder[0], 1, &x1) &&
            stage(pass, "refinement", g->refinement, 1, &x1) &&
-           convolve3(pass, "output", g->output, MIRL_KEEP, &x1, correction);
+           convolve(pass, "output", g->output, MIRL_KEEP, &x1, correction);
 }
 
 /* What the stages' costs add up to for a pixel, about: multiply-adds of the dense kernel. */

@@ -20,7 +20,7 @@ mirl_network *mirl_network_create(const mirl_model *model, size_t width, size_t 
 void mirl_network_free(mirl_network *network);
 
 /** Where to write the image (R', G', B' in 0..1) before a run and to read the correction after it, inside
- * the network's memory: 3 channels, plane by plane; row y is mirl_map_row(map, channel, y). */
+ * the network's memory: maps of 3 channels in one band. */
 const mirl_map *mirl_network_image(const mirl_network *network);
 const mirl_map *mirl_network_correction(const mirl_network *network);
 

@@ -29,10 +29,13 @@ static void mean_unit(void *context, size_t channel, int thread) {
     (void)thread;
     const struct prompt *p = context;
     double sum = 0;
-    for (size_t y = 0; y < p->x->height; y++) {
-        const float *row = mirl_map_row(p->x, (int)channel, y);
-        for (size_t x = 0; x < p->x->width; x++)
-            sum += (double)row[x];
+    for (size_t x = 0, run; x < p->x->width; x += run) {
+        run = mirl_map_run(p->x, x);
+        for (size_t y = 0; y < p->x->height; y++) {
+            const float *row = mirl_map_at(p->x, (int)channel, x, y);
+            for (size_t i = 0; i < run; i++)
+                sum += (double)row[i];
+        }
     }
     p->means[channel] = (float)(sum / ((double)p->x->width * (double)p->x->height));
 }
@@ -91,14 +94,18 @@ static void resize_unit(void *context, size_t y, int thread) {
 
     for (int c = 0; c < p->prompt->channels; c++) {
         const float *source = p->mixed + (size_t)c * (size_t)size * (size_t)size;
-        float *row = mirl_map_row(p->picture, c, y);
         for (int x = 0; x < size; x++)
             line[x] = source[top * size + x] * (1 - down) + source[bottom * size + x] * down;
-        for (size_t x = 0; x < p->picture->width; x++) {
-            float across = between(x, p->across, size, &left, &right);
-            row[x] = line[left] * (1 - across) + line[right] * across;
+        for (size_t x = 0, run; x < p->picture->width; x += run) {
+            float *row = mirl_map_at(p->picture, c, x, y);
+            run = mirl_map_run(p->picture, x);
+            for (size_t i = 0; i < run; i++) {
+                float across = between(x + i, p->across, size, &left, &right);
+                row[i] = line[left] * (1 - across) + line[right] * across;
+            }
         }
     }
+    mirl_map_keep_sides(p->picture, 0, y, p->picture->width, 1);
 }
 
 bool mirl_prompt_run(const mirl_run *run, const mirl_prompt *prompt, const mirl_map *x,
@@ -119,7 +126,7 @@ bool mirl_prompt_run(const mirl_run *run, const mirl_prompt *prompt, const mirl_
     }
     return mirl_team_run(run->team, (size_t)prompt->channels, 0, mix_unit, &p) &&
            mirl_team_run(run->team, picture->height, 0, resize_unit, &p) &&
-           mirl_convolve3(run, prompt->conv3x3, MIRL_KEEP, picture, out);
+           mirl_convolve(run, prompt->conv3x3, MIRL_KEEP, picture, out);
 }
 
 mirl_needs mirl_prompt_needs(const mirl_model *model, const mirl_prompt *prompt, const mirl_map *x) {
@@ -127,6 +134,6 @@ mirl_needs mirl_prompt_needs(const mirl_model *model, const mirl_prompt *prompt,
     describe(model, prompt, &shared);
     mirl_arena_take(&line, (size_t)prompt->size);
     mirl_map picture = mirl_map_channels(*x, 0, prompt->channels);
-    size_t convolution = mirl_convolve3_needs(model, prompt->conv3x3, &picture).scratch;
+    size_t convolution = mirl_convolve_needs(model, prompt->conv3x3, &picture).scratch;
     return (mirl_needs){convolution > line.used ? convolution : line.used, shared.used};
 }

@@ -122,7 +122,7 @@ typedef struct mirl_window {
     ptrdiff_t y;           ///< image row that the present strip begins with
     size_t rows;           ///< of the present strip
     size_t first;          ///< channel of the present part
-    mirl_ahead ahead;      ///< what is fetched meanwhile, a step for each result
+    mirl_ahead ahead[2];   ///< what is fetched meanwhile, a step for each result
     float *input, *hidden; ///< strips after norm and, of the present part, after the 1x1 convolution
     float *sums;           ///< that the depthwise convolution carries, for each channel
     size_t pitch;          ///< input's and hidden's, channel to channel
@@ -147,9 +147,9 @@ void mirl_window_take_in_map(mirl_window *window, ptrdiff_t y, size_t rows, cons
  * the region. */
 void mirl_window_pass(mirl_window *window, float *spare);
 
-/** What the next strip, if it is as high as the present one, takes in of a map, with `sides` columns to
- * either side: to be asked for in `steps` steps. */
-mirl_ahead mirl_window_ahead(const mirl_window *window, const mirl_map *map, size_t sides, size_t steps);
+/** What the next strip, if it is as high as the present one, takes in of a map: to be asked for in `steps`
+ * steps. */
+mirl_ahead mirl_window_ahead(const mirl_window *window, const mirl_map *map, size_t steps);
 
 /** Results that a strip has: the channels from first_part on. */
 size_t mirl_window_channels(const mirl_window *window);
@@ -191,20 +191,17 @@ bool mirl_feed_forward(const mirl_run *run, const mirl_block *block, const mirl_
                        const mirl_map *x);
 mirl_needs mirl_feed_forward_needs(const mirl_model *model, const mirl_block *block, const mirl_map *x);
 
-/** A 1x1 convolution, by layer index. out may share memory with in. */
-bool mirl_convolve1(const mirl_run *run, int layer, const mirl_map *in, const mirl_map *out);
-mirl_needs mirl_convolve1_needs(const mirl_map *in);
-
 typedef enum mirl_rearrange {
     MIRL_KEEP,
     MIRL_UNSHUFFLE, ///< [c, 2h, 2w] to [4c, h, w]; channel 4k+2*dy+dx takes channel k at offset (dx, dy)
     MIRL_SHUFFLE,   ///< its inverse
 } mirl_rearrange;
 
-/** A 3x3 convolution, by layer index, whose result is rearranged on its way to `out`. */
-bool mirl_convolve3(const mirl_run *run, int layer, mirl_rearrange rearrange, const mirl_map *in,
-                    const mirl_map *out);
-mirl_needs mirl_convolve3_needs(const mirl_model *model, int layer, const mirl_map *in);
+/** A 1x1 or 3x3 convolution, by layer index, whose result is rearranged on its way to `out`. Of a 1x1 one
+ * that is kept as it is `out` may be channels of `in`. */
+bool mirl_convolve(const mirl_run *run, int layer, mirl_rearrange rearrange, const mirl_map *in,
+                   const mirl_map *out);
+mirl_needs mirl_convolve_needs(const mirl_model *model, int layer, const mirl_map *in);
 
 /** The prompt for features x; `picture` is a map of the prompt's channels and x's size for what lies
  * between. */

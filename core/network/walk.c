@@ -3,7 +3,6 @@
 #include <string.h>
 
 enum {
-    BAND = 64, /* columns */
     MOST_STRIP_PIXELS =
         396, /* six rows of a band and its neighbours: few lanes of the last vector are idle */
     LEAST_STRIP_PIXELS = 64,
@@ -25,8 +24,7 @@ mirl_walk mirl_walk_plan(const mirl_kernels *kernels, size_t width, size_t heigh
         pixels = MOST_STRIP_PIXELS;
     if (pixels < LEAST_STRIP_PIXELS)
         pixels = LEAST_STRIP_PIXELS;
-    size_t bands = (width + BAND / 2) / BAND;
-    walk.band_columns = bands > 1 ? mirl_padded(divide_up(width, bands)) : width;
+    walk.band_columns = mirl_map_band(width);
     walk.bands = divide_up(width, walk.band_columns);
     size_t rows = pixels / (walk.band_columns + 2);
     walk.strip_rows = rows > height ? height : rows;
@@ -59,14 +57,10 @@ mirl_region mirl_walk_region(const mirl_walk *walk, size_t unit) {
 mirl_edges mirl_edges_take(mirl_arena *arena, const mirl_walk *walk, int channels) {
     mirl_edges edges = {
         .walk = *walk,
-        .rows = {.channels = channels,
-                 .width = walk->width,
-                 .height = 2 * walk->chunks,
-                 .pitch = mirl_padded(walk->width),
-                 .row = mirl_padded(walk->width) * (size_t)channels},
+        .rows = mirl_map_shape(channels, walk->width, 2 * walk->chunks, walk->band_columns),
     };
     edges.columns = mirl_arena_take(arena, 2 * walk->bands * walk->height * (size_t)channels);
-    edges.rows.data = mirl_arena_take(arena, edges.rows.height * edges.rows.row);
+    edges.rows.data = mirl_arena_take(arena, mirl_map_floats(&edges.rows));
     return edges;
 }
 
@@ -75,23 +69,26 @@ static float *edge_column(const mirl_edges *edges, size_t band, bool last, size_
     return edges->columns + ((2 * band + last) * edges->walk.height + y) * (size_t)edges->rows.channels;
 }
 
+static void keep_row(const mirl_edges *edges, const mirl_map *map, const mirl_region *region,
+                     const float *row, size_t number) {
+    for (int c = 0; c < map->channels; c++, row += map->pitch)
+        memcpy(mirl_map_at(&edges->rows, c, region->x, number), row, region->columns * sizeof *row);
+    mirl_map_keep_sides(&edges->rows, region->x, number, region->columns, 1);
+}
+
 void mirl_edges_keep(const mirl_edges *edges, const mirl_map *map, const mirl_region *region, size_t y,
                      size_t rows) {
     const size_t band = region->x / edges->walk.band_columns, chunk = region->y / edges->walk.chunk_rows;
+    const size_t bytes = (size_t)map->channels * sizeof(float);
 
     for (size_t r = y; r < y + rows; r++) {
-        const float *row = mirl_map_row(map, 0, r) + region->x;
-        float *first = edge_column(edges, band, false, r), *last = edge_column(edges, band, true, r);
-        for (int c = 0; c < map->channels; c++, row += map->pitch) {
-            first[c] = row[0];
-            last[c] = row[region->columns - 1];
-            if (r == region->y)
-                memcpy(mirl_map_row(&edges->rows, c, 2 * chunk) + region->x, row,
-                       region->columns * sizeof *row);
-            if (r == region->y + region->rows - 1)
-                memcpy(mirl_map_row(&edges->rows, c, 2 * chunk + 1) + region->x, row,
-                       region->columns * sizeof *row);
-        }
+        const float *row = mirl_map_at(map, 0, region->x, r);
+        memcpy(edge_column(edges, band, false, r), row + map->first, bytes);
+        memcpy(edge_column(edges, band, true, r), row + map->last, bytes);
+        if (r == region->y)
+            keep_row(edges, map, region, row, 2 * chunk);
+        if (r == region->y + region->rows - 1)
+            keep_row(edges, map, region, row, 2 * chunk + 1);
     }
 }
 
@@ -110,9 +107,8 @@ const float *mirl_edges_row(const mirl_edges *edges, const mirl_map *map, const 
     if (y < 0 || y >= (ptrdiff_t)map->height)
         return NULL;
     *pitch = in_unit(region, y) ? map->pitch : edges->rows.pitch;
-    return (in_unit(region, y) ? mirl_map_row(map, 0, (size_t)y)
-                               : mirl_map_row(&edges->rows, 0, (size_t)kept_row(edges, region, y))) +
-           region->x;
+    return in_unit(region, y) ? mirl_map_at(map, 0, region->x, (size_t)y)
+                              : mirl_map_at(&edges->rows, 0, region->x, (size_t)kept_row(edges, region, y));
 }
 
 void mirl_edges_gather_sides(const mirl_edges *edges, const mirl_region *region, ptrdiff_t y, size_t rows,
@@ -128,7 +124,7 @@ void mirl_edges_gather_sides(const mirl_edges *edges, const mirl_region *region,
         const float *left = band > 0 ? edge_column(edges, band - 1, true, (size_t)y) : NULL;
         const float *right =
             band + 1 < edges->walk.bands ? edge_column(edges, band + 1, false, (size_t)y) : NULL;
-        mirl_map_put_sides(left, right, 1, edges->rows.channels, out, out_pitch);
+        mirl_map_put_sides(left, right, edges->rows.channels, out, out_pitch);
     }
 }
 
@@ -205,7 +201,7 @@ void mirl_window_take_in_map(mirl_window *window, ptrdiff_t y, size_t rows, cons
 
     for (size_t r = 0; r < rows; r++)
         if (y + (ptrdiff_t)r >= 0 && y + (ptrdiff_t)r < (ptrdiff_t)map->height)
-            normalise(window, mirl_map_row(map, 0, (size_t)(y + (ptrdiff_t)r)) + x, map->pitch,
+            normalise(window, mirl_map_at(map, 0, x, (size_t)(y + (ptrdiff_t)r)), map->pitch,
                       window->input + r * columns, columns);
     mirl_map_gather_sides(map, x, y, columns, rows, sides, window->pitch);
     normalise(window, sides, window->pitch, sides, 2 * rows);
@@ -221,14 +217,13 @@ void mirl_window_pass(mirl_window *window, float *spare) {
     }
 }
 
-mirl_ahead mirl_window_ahead(const mirl_window *window, const mirl_map *map, size_t sides, size_t steps) {
+mirl_ahead mirl_window_ahead(const mirl_window *window, const mirl_map *map, size_t steps) {
     const mirl_region *region = &window->region;
     const size_t next = (size_t)(window->y + (ptrdiff_t)window->rows);
     const size_t below = region->y + region->rows + 1, end = below < map->height ? below : map->height;
     const size_t left = next < end ? end - next : 0;
 
-    return mirl_map_ahead(map, (ptrdiff_t)region->x - (ptrdiff_t)sides, next, region->columns + 2 * sides,
-                          left < window->rows ? left : window->rows, steps);
+    return mirl_map_ahead(map, region->x, next, left < window->rows ? left : window->rows, steps);
 }
 
 size_t mirl_window_channels(const mirl_window *window) {
@@ -247,7 +242,8 @@ void mirl_window_part(mirl_window *window, int part) {
 void mirl_window_depthwise(mirl_window *window, size_t channel, float *out, size_t out_row) {
     const size_t c = window->first + channel;
 
-    mirl_ahead_step(&window->ahead);
+    mirl_ahead_step(&window->ahead[0]);
+    mirl_ahead_step(&window->ahead[1]);
     window->kernels->depthwise(window->depthwise + 9 * c, window->sums + c * window->sums_pitch,
                                window->hidden + channel * window->pitch, out, out_row, (int)window->rows,
                                window->region.columns);

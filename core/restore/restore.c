@@ -111,7 +111,7 @@ struct job {
 static void load_run(const struct job *job, size_t from_x, size_t from_y, size_t x, size_t y, size_t count) {
     for (int c = 0; c < 3; c++)
         load_row(job->in, job->in->channels == 3 ? c : 0, from_x, from_y,
-                 mirl_map_row(mirl_network_image(job->network), c, y) + x, count);
+                 mirl_map_at(mirl_network_image(job->network), c, x, y), count);
 }
 
 static void load_rows(void *context, size_t y, int thread) {
@@ -166,7 +166,7 @@ static void blend_row(void *context, size_t y, int thread) {
     const float weight = mirl_tiling_weight(down, job->row, job->top + y);
     const size_t left = across->length - job->left;
     for (int c = 0; c < 3; c++) {
-        const float *from = mirl_map_row(correction, c, y);
+        const float *from = mirl_map_at(correction, c, 0, y);
         float *to = band_row(job, c, job->top + y) + job->left;
         for (size_t x = 0; x < across->size && x < left; x++)
             to[x] += weight * job->weights[x] * from[x];
@@ -219,7 +219,7 @@ static bool restore_whole(struct job *job) {
         !mirl_network_run(job->network, job->team, 1, NULL, NULL))
         return false;
     for (size_t y = 0; y < job->in->height; y++)
-        store_row(job->in, job->out, y, mirl_map_row(correction, 0, y), correction->pitch, job->strength);
+        store_row(job->in, job->out, y, mirl_map_at(correction, 0, 0, y), correction->pitch, job->strength);
     return true;
 }
 

@@ -27,7 +27,7 @@ static double compare(const mirl_map *map, const float *expected) {
     for (int c = 0; c < map->channels; c++)
         for (size_t y = 0; y < map->height; y++)
             for (size_t x = 0; x < map->width; x++)
-                worst = fmax(worst, fabs((double)mirl_map_row(map, c, y)[x] - (double)*expected++));
+                worst = fmax(worst, fabs((double)*mirl_map_at(map, c, x, y) - (double)*expected++));
     return worst;
 }
 
@@ -58,14 +58,14 @@ static void run(const mirl_model *model, int threads, struct tester *tester, mir
     assert_non_null(team);
     for (int c = 0; c < 3; c++)
         for (size_t y = 0; y < HEIGHT; y++)
-            memcpy(mirl_map_row(mirl_network_image(network), c, y),
+            memcpy(mirl_map_at(mirl_network_image(network), c, 0, y),
                    image + (size_t)(c * HEIGHT + (int)y) * WIDTH, WIDTH * sizeof *image);
     assert_true(reference ? mirl_network_run_part(network, team, 1, reference, all)
                           : mirl_network_run(network, team, 1, compare_tap, tester));
     for (int c = 0; c < 3; c++)
         for (size_t y = 0; y < HEIGHT; y++)
             memcpy(result + (size_t)(c * HEIGHT + (int)y) * WIDTH,
-                   mirl_map_row(mirl_network_correction(network), c, y), WIDTH * sizeof *result);
+                   mirl_map_at(mirl_network_correction(network), c, 0, y), WIDTH * sizeof *result);
     mirl_team_free(team);
     mirl_network_free(network);
 }

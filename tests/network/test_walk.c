@@ -72,7 +72,8 @@ static void fill_map(const mirl_map *map) {
     for (int c = 0; c < map->channels; c++)
         for (size_t y = 0; y < map->height; y++)
             for (size_t x = 0; x < map->width; x++)
-                mirl_map_row(map, c, y)[x] = value_at(c, (ptrdiff_t)x, (ptrdiff_t)y);
+                *mirl_map_at(map, c, x, y) = value_at(c, (ptrdiff_t)x, (ptrdiff_t)y);
+    mirl_map_keep_sides(map, 0, 0, map->width, map->height);
 }
 
 /* A strip of rows y..y+rows-1 of the region, as the map was. */
@@ -101,9 +102,8 @@ static void edges_are_kept(void **state) {
             continue;
         mirl_walk walk = mirl_walk_plan(mirl_kernels_best(), width, height, 144);
         const size_t pitch = mirl_pitch(walk.strip_rows * (walk.band_columns + 2));
-        mirl_map map = {.channels = CHANNELS, .width = width, .height = height, .pitch = width};
-        map.row = map.pitch * CHANNELS;
-        map.data = malloc(map.row * height * sizeof(float));
+        mirl_map map = mirl_map_shape(CHANNELS, width, height, walk.band_columns);
+        map.data = malloc(mirl_map_floats(&map) * sizeof(float));
         float *strip = malloc(CHANNELS * pitch * sizeof *strip);
         mirl_arena count = {0};
         mirl_edges_take(&count, &walk, CHANNELS);
@@ -137,7 +137,7 @@ static void edges_are_kept(void **state) {
             }
             for (int c = 0; c < CHANNELS; c++)
                 for (size_t y = 0; y < region.rows; y++)
-                    memset(mirl_map_row(&map, c, region.y + y) + region.x, 0, region.columns * sizeof(float));
+                    memset(mirl_map_at(&map, c, region.x, region.y + y), 0, region.columns * sizeof(float));
         }
         free(map.data);
         free(strip);

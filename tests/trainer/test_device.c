@@ -733,10 +733,11 @@ static void runs_change_devices(void **state) {
     scene_remove(folder);
 }
 
-/* Whole images through the device, against the program's own way in full float32, in sizes that change. */
+/* Whole images through the device, against the program's own way in full float32, in sizes that change; the
+ * last one is several bands wide. */
 static void images_are_restored(void **state) {
     (void)state;
-    static const int shapes[][2] = {{32, 48}, {32, 48}, {56, 16}};
+    static const int shapes[][2] = {{32, 48}, {32, 48}, {56, 16}, {200, 24}};
     const char *path = MIRL_SOURCE_DIR "/weights/all-in-one.safetensors";
     mirl_error error;
     mirl_model *model = mirl_model_open_for(mirl_kernels_find("portable"), path, &error);

@@ -95,7 +95,7 @@ static void fill_image(const mirl_map *image) {
         for (size_t y = 0; y < image->height; y++)
             for (size_t x = 0; x < image->width; x++) {
                 state = state * 1664525u + 1013904223u;
-                mirl_map_row(image, c, y)[x] = (float)(state >> 8) / 16777216.0f;
+                *mirl_map_at(image, c, x, y) = (float)(state >> 8) / 16777216.0f;
             }
 }
 
