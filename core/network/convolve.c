@@ -3,27 +3,59 @@
 
 struct convolve {
     const mirl_run *run;
-    const mirl_matrix *matrix;
-    int size; /* 1 or 3 */
+    const mirl_convolution *convolution; /* a 3x3 one's parts are the rows of its kernels */
     mirl_rearrange rearrange;
     const mirl_map *in, *out;
     mirl_walk walk;
+};
+
+struct scratch {
+    float *columns, *result;
+    size_t columns_pitch, result_pitch;
 };
 
 static size_t least(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
-/* All shifted copies of a strip: the convolution is then one product. Column 9c + 3i + j of a 3x3 one's
- * matrix is channel c at offset (j-1, i-1). */
-static void gather_shifted(const struct convolve *conv, const mirl_region *strip, float *columns,
-                           size_t pitch) {
-    const int size = conv->size, reach = size / 2;
-    for (int i = 0; i < size; i++)
-        for (int j = 0; j < size; j++)
-            mirl_map_gather(conv->in, (ptrdiff_t)strip->x + j - reach, (ptrdiff_t)strip->y + i - reach,
-                            strip->columns, strip->rows, columns + (size_t)(size * i + j) * pitch,
-                            (size_t)(size * size) * pitch);
+/* Strips and chunks of an even number of rows, which unshuffling joins in pairs. */
+static mirl_walk even_walk(const mirl_model *model, const mirl_convolution *convolution, const mirl_map *in) {
+    const int at_a_time = 2 * convolution->part[0].columns + convolution->rows;
+    mirl_walk walk = mirl_walk_plan(model->kernels, in->width, in->height, at_a_time);
+    walk.strip_rows += walk.strip_rows & 1;
+    walk.chunk_rows += walk.chunk_rows & 1;
+    walk.chunks = (in->height + walk.chunk_rows - 1) / walk.chunk_rows;
+    return walk;
+}
+
+static struct scratch scratch(const mirl_convolution *convolution, const mirl_walk *walk, mirl_arena *arena) {
+    const size_t rows = walk->strip_rows + (size_t)convolution->parts - 1;
+    struct scratch s = {
+        .columns_pitch = mirl_pitch(rows * walk->band_columns),
+        .result_pitch = mirl_pitch(mirl_walk_strip_pixels(walk)),
+    };
+    s.columns = mirl_arena_take(arena, s.columns_pitch * (size_t)convolution->part[0].columns + MIRL_PAD);
+    s.result = mirl_arena_take(arena, s.result_pitch * (size_t)convolution->rows);
+    return s;
+}
+
+/* A strip, and of a 3x3 convolution one more row above and below, in copies shifted by -1, 0 and 1 columns:
+ * copy j of channel c is column 3c + j of the parts, and rows further down are the same copies from a later
+ * row on. */
+static void gather_shifted(const struct convolve *conv, const mirl_region *strip, const struct scratch *s) {
+    const int size = conv->convolution->parts, reach = size / 2;
+    for (int j = 0; j < size; j++)
+        mirl_map_gather(conv->in, (ptrdiff_t)strip->x + j - reach, (ptrdiff_t)strip->y - reach,
+                        strip->columns, strip->rows + 2 * (size_t)reach,
+                        s->columns + (size_t)j * s->columns_pitch, (size_t)size * s->columns_pitch);
+}
+
+static void multiply(const struct convolve *conv, const mirl_region *strip, const struct scratch *s) {
+    for (int i = 0; i < conv->convolution->parts; i++)
+        mirl_matrix_product(conv->run->model->kernels, &conv->convolution->part[i],
+                            s->columns + (size_t)i * strip->columns, s->columns_pitch, s->result,
+                            s->result_pitch, strip->rows * strip->columns, i > 0 ? s->result : NULL,
+                            s->result_pitch);
 }
 
 static void scatter_shuffled(const mirl_map *out, const mirl_region *strip, const float *in, size_t pitch) {
@@ -61,56 +93,43 @@ static void scatter_unshuffled(const mirl_map *out, const mirl_region *strip, co
 
 static void convolve_unit(void *context, size_t unit, int thread) {
     const struct convolve *conv = context;
-    const size_t pitch = mirl_pitch(mirl_walk_strip_pixels(&conv->walk));
     mirl_arena arena = mirl_run_scratch(conv->run, thread);
-    float *columns = mirl_arena_take(&arena, pitch * (size_t)conv->matrix->columns);
-    float *result = mirl_arena_take(&arena, pitch * (size_t)conv->matrix->rows);
+    const struct scratch s = scratch(conv->convolution, &conv->walk, &arena);
     mirl_region region = mirl_walk_region(&conv->walk, unit), strip = region;
 
     for (size_t done = 0; done < region.rows; done += strip.rows) {
         strip.y = region.y + done;
         strip.rows = least(region.rows - done, conv->walk.strip_rows);
-        gather_shifted(conv, &strip, columns, pitch);
-        mirl_matrix_product(conv->run->model->kernels, conv->matrix, columns, pitch, result, pitch,
-                            strip.rows * strip.columns, NULL, 0);
+        gather_shifted(conv, &strip, &s);
+        multiply(conv, &strip, &s);
         switch (conv->rearrange) {
         case MIRL_KEEP:
-            mirl_map_scatter(conv->out, strip.x, strip.y, strip.columns, strip.rows, result, pitch);
+            mirl_map_scatter(conv->out, strip.x, strip.y, strip.columns, strip.rows, s.result,
+                             s.result_pitch);
             break;
         case MIRL_UNSHUFFLE:
-            scatter_unshuffled(conv->out, &strip, result, pitch);
+            scatter_unshuffled(conv->out, &strip, s.result, s.result_pitch);
             break;
         case MIRL_SHUFFLE:
-            scatter_shuffled(conv->out, &strip, result, pitch);
+            scatter_shuffled(conv->out, &strip, s.result, s.result_pitch);
             break;
         }
     }
 }
 
-/* Strips and chunks of an even number of rows, which unshuffling joins in pairs. */
-static mirl_walk even_walk(const mirl_model *model, const mirl_map *in, int columns) {
-    mirl_walk walk = mirl_walk_plan(model->kernels, in->width, in->height, columns);
-    walk.strip_rows += walk.strip_rows & 1;
-    walk.chunk_rows += walk.chunk_rows & 1;
-    walk.chunks = (in->height + walk.chunk_rows - 1) / walk.chunk_rows;
-    return walk;
-}
-
 bool mirl_convolve(const mirl_run *run, int layer, mirl_rearrange rearrange, const mirl_map *in,
                    const mirl_map *out) {
-    const mirl_matrix *matrix = run->model->convolutions[layer].part;
-    const int size = run->model->graph->layers[layer].kind == MIRL_CONV3 ? 3 : 1;
-    struct convolve conv = {
-        run, matrix, size, rearrange, in, out, even_walk(run->model, in, matrix->columns)};
-    double gather = size > 1 ? 9 * matrix->columns : 0, pixels = (double)in->width * (double)in->height;
-    double cost = run->model->convolutions[layer].cost + gather;
-    return mirl_team_run(run->team, mirl_walk_units(&conv.walk), run->share * pixels * cost, convolve_unit,
-                         &conv);
+    const mirl_convolution *convolution = &run->model->convolutions[layer];
+    struct convolve conv = {run, convolution, rearrange, in, out, even_walk(run->model, convolution, in)};
+    double gather = convolution->parts > 1 ? 3 * convolution->columns : 0;
+    double cost = (convolution->cost + gather) * (double)in->width * (double)in->height;
+    return mirl_team_run(run->team, mirl_walk_units(&conv.walk), run->share * cost, convolve_unit, &conv);
 }
 
 mirl_needs mirl_convolve_needs(const mirl_model *model, int layer, const mirl_map *in) {
-    const mirl_matrix *matrix = model->convolutions[layer].part;
-    mirl_walk walk = even_walk(model, in, matrix->columns);
-    size_t pitch = mirl_pitch(mirl_walk_strip_pixels(&walk));
-    return (mirl_needs){pitch * (size_t)(matrix->columns + matrix->rows), 0};
+    const mirl_convolution *convolution = &model->convolutions[layer];
+    const mirl_walk walk = even_walk(model, convolution, in);
+    mirl_arena arena = {0};
+    scratch(convolution, &walk, &arena);
+    return (mirl_needs){arena.used, 0};
 }

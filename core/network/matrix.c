@@ -30,9 +30,13 @@ static int rows_of_part(mirl_cut cut) {
     return cut.along == MIRL_CUT_PAIRED_ROWS ? 2 * cut.step : cut.step;
 }
 
+static bool cuts_columns(mirl_cut cut) {
+    return cut.along == MIRL_CUT_COLUMNS || cut.along == MIRL_CUT_KERNEL_ROWS;
+}
+
 static int parts_of(const mirl_convolution *whole) {
-    return whole->cut.along == MIRL_CUT_COLUMNS ? mirl_cut_parts(whole->columns, whole->cut.step)
-                                                : mirl_cut_parts(whole->rows, rows_of_part(whole->cut));
+    return cuts_columns(whole->cut) ? mirl_cut_parts(whole->columns, whole->cut.step)
+                                    : mirl_cut_parts(whole->rows, rows_of_part(whole->cut));
 }
 
 /* ---- Values ------------------------------------------------------------------------------------------ */
@@ -99,6 +103,25 @@ static bool take_blocks(mirl_sparse *taken, const mirl_sparse *values, int width
     return true;
 }
 
+/* The same values, those of each row of the 3x3 kernels together. */
+static bool take_kernel_rows(mirl_sparse *taken, const mirl_sparse *values) {
+    const int rows = values->rows;
+    uint32_t to = 0;
+
+    if (!allocate(taken, rows, values->columns, 3, alive_in(values)))
+        return false;
+    for (int i = 0; i < 3; i++)
+        for (int r = 0; r < rows; r++) {
+            for (uint32_t k = values->start[r]; k < values->start[r + 1]; k++)
+                if (values->column[k] / 3 % 3 == i) {
+                    taken->column[to] = values->column[k] / 9 * 3 + values->column[k] % 3;
+                    taken->value[to++] = values->value[k];
+                }
+            taken->start[i * rows + r + 1] = to;
+        }
+    return true;
+}
+
 /* ---- Packing ----------------------------------------------------------------------------------------- */
 
 static bool dense_is_faster(const mirl_kernels *kernels, size_t alive, int rows, int columns) {
@@ -152,7 +175,9 @@ static bool pack_part(mirl_convolution *convolution, const mirl_kernels *kernels
 /* Puts the values into the order of the parts. */
 static bool separate_columns(mirl_convolution *convolution) {
     mirl_sparse taken;
-    const bool fine = take_blocks(&taken, &convolution->values, convolution->cut.step, true);
+    const bool fine = convolution->cut.along == MIRL_CUT_KERNEL_ROWS
+                          ? take_kernel_rows(&taken, &convolution->values)
+                          : take_blocks(&taken, &convolution->values, convolution->cut.step, true);
 
     release(&convolution->values);
     convolution->values = taken;
@@ -165,7 +190,7 @@ static mirl_sparse view(const mirl_convolution *convolution, int number) {
     mirl_sparse part = convolution->values;
 
     part.blocks = 1;
-    if (cut.along == MIRL_CUT_COLUMNS) {
+    if (cuts_columns(cut)) {
         part.columns = least(cut.step, part.columns - number * cut.step);
         part.start += number * part.rows;
     } else {
@@ -180,7 +205,7 @@ static bool pack_parts(mirl_convolution *convolution, int parts, const mirl_kern
                        const mirl_weights *weights, int layer) {
     bool fine = read_rows(&convolution->values, weights, layer, convolution->cut), viewed = false;
 
-    if (fine && parts > 1 && convolution->cut.along == MIRL_CUT_COLUMNS)
+    if (fine && parts > 1 && cuts_columns(convolution->cut))
         fine = separate_columns(convolution);
     for (int i = 0; fine && i < parts; i++) {
         const mirl_sparse part = view(convolution, i);

@@ -19,8 +19,9 @@ typedef struct mirl_cut {
         MIRL_CUT_ROWS,
         MIRL_CUT_PAIRED_ROWS, ///< each part takes rows of the first half, then the same of the second
         MIRL_CUT_COLUMNS,
+        MIRL_CUT_KERNEL_ROWS, ///< of a 3x3 convolution, whose column 9c + 3i + j becomes 3c + j of part i
     } along;
-    int step; ///< rows (of each half) or columns in a part; the last may have fewer
+    int step; ///< rows (of each half) or columns in a part; the last may have fewer. Kernel rows: a third
 } mirl_cut;
 
 /** The parts of `count` rows or columns. */

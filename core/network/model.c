@@ -43,7 +43,9 @@ static mirl_cut cut_of(const mirl_model *model, int layer) {
             layer == block->ffn_project_out)
             return cut_in_block(model, block, layer);
     }
-    return (mirl_cut){MIRL_CUT_ROWS, model->graph->layers[layer].rows};
+    const mirl_layer *shape = &model->graph->layers[layer];
+    return shape->kind == MIRL_CONV3 ? (mirl_cut){MIRL_CUT_KERNEL_ROWS, shape->columns / 3}
+                                     : (mirl_cut){MIRL_CUT_ROWS, shape->rows};
 }
 
 /* Decodes a layer, its rows in the order of a cut. */

@@ -253,7 +253,7 @@ static double whole_cost(const mirl_model *model) {
         if (layer->kind == MIRL_CONV1 || layer->kind == MIRL_CONV3)
             cost += model->convolutions[i].cost / scale;
         if (layer->kind == MIRL_CONV3)
-            cost += 9.0 * layer->columns / scale;
+            cost += 3.0 * layer->columns / scale;
         if (layer->kind == MIRL_DEPTHWISE)
             cost += 25.0 * layer->rows / scale;
     }

@@ -21,10 +21,17 @@ static float *memory(int channels) {
     return floats;
 }
 
+/* Column `at` of the parts, end to end, in the whole. */
+static int column_of(mirl_cut cut, int at) {
+    const int part = at / cut.step, place = at % cut.step;
+    return cut.along == MIRL_CUT_KERNEL_ROWS ? place / 3 * 9 + 3 * part + place % 3 : at;
+}
+
 /* All parts' products: rows stand in the order of the cut. */
 static void multiply(const mirl_kernels *kernels, const mirl_convolution *convolution, const float *in,
                      float *out) {
-    const bool columns = convolution->cut.along == MIRL_CUT_COLUMNS;
+    const bool columns =
+        convolution->cut.along == MIRL_CUT_COLUMNS || convolution->cut.along == MIRL_CUT_KERNEL_ROWS;
     const float *add = NULL;
 
     for (int i = 0; i < convolution->parts; i++) {
@@ -40,14 +47,17 @@ static void check(const mirl_kernels *kernels, const mirl_weights *weights, int 
     const mirl_layer *shape = &mirl_weights_graph(weights)->layers[layer];
     const mirl_cut not = {MIRL_CUT_ROWS, shape->rows};
     mirl_convolution whole, parts;
-    float *in = memory(shape->columns), *expected = memory(shape->rows), *got = memory(shape->rows);
+    float *in = memory(shape->columns), *arranged = memory(shape->columns);
+    float *expected = memory(shape->rows), *got = memory(shape->rows);
 
     assert_int_equal(mirl_convolution_pack(&whole, kernels, weights, layer, not, NULL), MIRL_OK);
     assert_int_equal(mirl_convolution_pack(&parts, kernels, weights, layer, cut, NULL), MIRL_OK);
     assert_int_equal(whole.parts, 1);
     assert_true(parts.parts > 2);
     multiply(kernels, &whole, in, expected);
-    multiply(kernels, &parts, in, got);
+    for (int at = 0; at < shape->columns; at++)
+        memcpy(arranged + at * PITCH, in + column_of(cut, at) * PITCH, PITCH * sizeof *in);
+    multiply(kernels, &parts, arranged, got);
     for (int r = 0; r < shape->rows; r++)
         for (int p = 0; p < PIXELS; p++)
             assert_float_equal(got[r * PITCH + p], expected[mirl_cut_row(cut, shape->rows, r) * PITCH + p],
@@ -55,6 +65,7 @@ static void check(const mirl_kernels *kernels, const mirl_weights *weights, int 
     mirl_convolution_free(&whole);
     mirl_convolution_free(&parts);
     free(in);
+    free(arranged);
     free(expected);
     free(got);
 }
@@ -63,9 +74,12 @@ static void parts_do_what_the_whole_does(void **state) {
     (void)state;
     mirl_weights *weights = mirl_weights_open(MIRL_TEST_DATA "/golden/lightning.ckpt", NULL);
     assert_non_null(weights);
-    const mirl_block *block = &mirl_weights_graph(weights)->blocks[0];
+    const mirl_graph *graph = mirl_weights_graph(weights);
+    const mirl_block *block = &graph->blocks[0];
+    const int down = graph->down[0];
     const mirl_cut rows = {MIRL_CUT_ROWS, 7}, pairs = {MIRL_CUT_PAIRED_ROWS, 6},
-                   columns = {MIRL_CUT_COLUMNS, 6};
+                   columns = {MIRL_CUT_COLUMNS, 6},
+                   kernel_rows = {MIRL_CUT_KERNEL_ROWS, graph->layers[down].columns / 3};
 
     for (const mirl_kernels *const *table = mirl_kernels_all(); *table; table++)
         for (int dense = 0; dense < 2; dense++) {
@@ -74,6 +88,7 @@ static void parts_do_what_the_whole_does(void **state) {
             check(&kernels, weights, block->qkv, rows);
             check(&kernels, weights, block->project_in, pairs);
             check(&kernels, weights, block->ffn_project_out, columns);
+            check(&kernels, weights, down, kernel_rows);
         }
     mirl_weights_close(weights);
 }
