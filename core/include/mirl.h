@@ -43,7 +43,8 @@ typedef struct mirl_error {
 
 /* ---- Models ------------------------------------------------------------------------------------------ */
 
-/** An opened weights file, unchangeable and safe to share between threads. */
+/** An opened weights file, unchangeable and safe to share between threads. Keeps the memory of its last call
+ * for the next one, if that is 256 MiB or less; the system may take it back meanwhile. */
 typedef struct mirl_model mirl_model;
 
 /** Opens a weights file (safetensors, see core/weights/FORMAT.md) and prepares it for restoring.

@@ -84,13 +84,14 @@ mirl_model *mirl_model_open_for(const mirl_kernels *kernels, const char *path, m
         return NULL;
     }
     model->kernels = kernels;
+    model->spare = mirl_spare_create();
     model->weights = mirl_weights_open(path, error);
     if (!model->weights)
         goto failed;
     model->graph = mirl_weights_graph(model->weights);
     model->convolutions = calloc((size_t)model->graph->layer_count, sizeof *model->convolutions);
     model->values = calloc((size_t)model->graph->layer_count, sizeof *model->values);
-    if (!model->convolutions || !model->values) {
+    if (!model->convolutions || !model->values || !model->spare) {
         mirl_fail(error, MIRL_ERROR_MEMORY, "not enough memory to open %s", path);
         goto failed;
     }
@@ -121,6 +122,7 @@ void mirl_model_close(mirl_model *model) {
     free(model->convolutions);
     free(model->values);
     mirl_weights_close(model->weights);
+    mirl_spare_free(model->spare);
     free(model);
 }
 

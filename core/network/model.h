@@ -4,6 +4,7 @@
 
 #include "kernels/kernels.h"
 #include "network/matrix.h"
+#include "network/spare.h"
 
 struct mirl_model {
     mirl_weights *weights;          ///< without their values
@@ -13,6 +14,7 @@ struct mirl_model {
     /** [layer_count], filled for all other layers: decoded, in published order but for the rows of a
      * feed-forward's depthwise convolution, which are in the order of project_in's parts. */
     float **values;
+    mirl_spare *spare; ///< memory of the last network, for the next
 };
 
 /** mirl_model_open() for these kernels rather than the fastest. */

@@ -1,8 +1,6 @@
-#define _DEFAULT_SOURCE /* madvise */
 #include "network/network.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "error.h"
 #include "network/stages.h"
@@ -100,22 +98,15 @@ uint64_t mirl_network_bytes(const mirl_model *model, size_t width, size_t height
 mirl_network *mirl_network_create(const mirl_model *model, size_t width, size_t height, int threads,
                                   mirl_error *error) {
     mirl_network *network = calloc(1, sizeof *network);
-    uint64_t bytes = mirl_network_bytes(model, width, height, threads);
-    void *memory = MAP_FAILED;
+    size_t bytes = mirl_network_bytes(model, width, height, threads);
+    void *memory = network ? mirl_spare_take(model->spare, &bytes) : NULL;
 
-    /* Fresh pages: cleared, so that what pads rows is finite, and large where the system can: strips touch
-     * many places at a time. */
-    if (network)
-        memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) {
+    if (!memory) {
         free(network);
         mirl_fail(error, MIRL_ERROR_MEMORY, "the system has not enough memory: %.0f MiB are needed",
                   (double)bytes / (1 << 20));
         return NULL;
     }
-#ifdef MADV_HUGEPAGE
-    madvise(memory, bytes, MADV_HUGEPAGE);
-#endif
     network->model = model;
     network->memory = memory;
     network->bytes = bytes;
@@ -127,7 +118,7 @@ mirl_network *mirl_network_create(const mirl_model *model, size_t width, size_t 
 void mirl_network_free(mirl_network *network) {
     if (!network)
         return;
-    munmap(network->memory, network->bytes);
+    mirl_spare_leave(network->model->spare, network->memory, network->bytes);
     free(network);
 }
 

@@ -181,9 +181,61 @@ static void a_model_keeps_no_file_mapped(void **state) {
     mirl_weights_close(golden);
 }
 
+static float *take(mirl_spare *spare, size_t bytes, size_t expected) {
+    float *memory = mirl_spare_take(spare, &bytes);
+    assert_non_null(memory);
+    assert_int_equal(bytes, expected);
+    return memory;
+}
+
+static void memory_is_kept_for_the_next_run(void **state) {
+    (void)state;
+    const size_t bytes = 1 << 20, large = MIRL_SPARE_MOST + (size_t)4096;
+    mirl_spare *spare = mirl_spare_create();
+    float *first = take(spare, bytes, bytes), *second = take(spare, bytes, bytes);
+    assert_true(first != second);
+    mirl_spare_leave(spare, first, bytes);
+    mirl_spare_leave(spare, second, bytes); /* takes the place of the first */
+    assert_ptr_equal(take(spare, bytes / 2, bytes), second);
+    second[100] = 1;
+    mirl_spare_leave(spare, second, bytes);
+    float *other =
+        take(spare, bytes / 2 - 4096, bytes / 2 - 4096); /* what is kept would be too large: fresh */
+    assert_true(other[100] == 0);
+    mirl_spare_leave(spare, other, bytes / 2 - 4096);
+    other = take(spare, large, large);
+    mirl_spare_leave(spare, other, large); /* not kept */
+    other = take(spare, bytes, bytes);
+    assert_true(other[100] == 0);
+    mirl_spare_leave(spare, other, bytes);
+    mirl_spare_free(spare);
+}
+
+/* What lies between an image's pixels in memory does not matter, be it no number. */
+static void memory_may_hold_anything(void **state) {
+    (void)state;
+    struct tester tester = {.file = golden_open("forward.safetensors")};
+    static float result[3 * HEIGHT * WIDTH];
+
+    for (const mirl_kernels *const *table = mirl_kernels_all(); *table; table++) {
+        mirl_model *model = open_golden(*table);
+        size_t bytes = mirl_network_bytes(model, WIDTH, HEIGHT, 2);
+        float *memory = mirl_spare_take(model->spare, &bytes);
+        for (size_t i = 0; i < bytes / sizeof *memory; i++)
+            memory[i] = NAN;
+        mirl_spare_leave(model->spare, memory, bytes);
+        run(model, 2, &tester, NULL, result);
+        assert_result(&tester, result);
+        mirl_model_close(model);
+    }
+    golden_close(tester.file);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden_taps),
+        cmocka_unit_test(memory_is_kept_for_the_next_run),
+        cmocka_unit_test(memory_may_hold_anything),
         cmocka_unit_test(a_cancel_stops_the_run),
         cmocka_unit_test(a_model_keeps_no_file_mapped),
     };
