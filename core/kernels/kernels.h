@@ -95,9 +95,10 @@ typedef struct mirl_kernels {
      * Takes `rows` input rows of `width` pixels, end to end; behind the last the pixel to the left and the
      * one to the right of each row, then MIRL_PAD more readable floats. out[y][x] += sum of w[3*i+j] *
      * row[y+i-2][x+j-1], rows of `out` being out_row >= width floats apart: the first row given out belongs
-     * to the input row before the first one taken. Exact sizes.
+     * to the input row before the first one taken. Exact sizes. out may be in, with out_row = width; what
+     * lies behind the rows is used up.
      */
-    void (*depthwise)(const float *w, float *sums, const float *in, float *out, size_t out_row, int rows,
+    void (*depthwise)(const float *w, float *sums, float *in, float *out, size_t out_row, int rows,
                       size_t width);
 
     /** gate[i] = gelu(gate[i]) * value[i], gelu(x) = x/2 * (1 + erf(x/sqrt 2)) to 1.5e-6 or 3e-7 |x|.

@@ -65,17 +65,20 @@ static void norm(const float *in, size_t in_pitch, const float *weight, const fl
     }
 }
 
-static void depthwise(const float *w, float *sums, const float *in, float *out, size_t out_row, int rows,
+static void depthwise(const float *w, float *sums, float *in, float *out, size_t out_row, int rows,
                       size_t width) {
     float *next = sums + mirl_padded(width);
     const float *sides = in + rows * width;
-    for (int y = 0; y < rows; y++, in += width, sides += 2)
+    for (int y = 0; y < rows; y++, in += width, sides += 2) {
+        float left = sides[0];
         for (size_t x = 0; x < width; x++) {
-            const float left = x > 0 ? in[x - 1] : sides[0], right = x + 1 < width ? in[x + 1] : sides[1];
-            out[y * out_row + x] = sums[x] + w[6] * left + w[7] * in[x] + w[8] * right;
-            sums[x] = next[x] + w[3] * left + w[4] * in[x] + w[5] * right;
-            next[x] = w[0] * left + w[1] * in[x] + w[2] * right;
+            const float middle = in[x], right = x + 1 < width ? in[x + 1] : sides[1];
+            out[y * out_row + x] = sums[x] + w[6] * left + w[7] * middle + w[8] * right;
+            sums[x] = next[x] + w[3] * left + w[4] * middle + w[5] * right;
+            next[x] = w[0] * left + w[1] * middle + w[2] * right;
+            left = middle;
         }
+    }
 }
 
 static void gate(float *gate, const float *value, size_t count) {

@@ -457,10 +457,11 @@ INLINE vec first_lanes(vec x, size_t count, vec other) {
 
 /* Walks down the rows `vectors` vectors at a time, which hide each other's latency: each vector of the input
  * is seen at three offsets, for three output rows. Only a single vector may have fewer than MIRL_LANES
- * columns. */
+ * columns. Nothing is read of a row after it has been written over, if out is in: the last pixel takes the
+ * place of the one to the left, for the columns that follow. */
 INLINE void depthwise_columns(const int vectors, const vec *weight, float *sums, float *next, const float *in,
-                              size_t in_row, struct beside left, struct beside right, float *out,
-                              size_t out_row, int rows, size_t columns) {
+                              size_t in_row, float *left, struct beside right, float *out, size_t out_row,
+                              int rows, size_t columns) {
     vec first[DEPTHWISE_VECTORS], second[DEPTHWISE_VECTORS]; /* of output rows y and y + 1 */
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; v++) {
@@ -468,9 +469,10 @@ INLINE void depthwise_columns(const int vectors, const vec *weight, float *sums,
         second[v] = load(next + v * MIRL_LANES);
     }
 #define ADD_ROW(sum, i) ((sum) + weight[i] * a + weight[i + 1] * b + weight[i + 2] * c)
-    for (int y = 0; y < rows; y++, in += in_row, out += out_row) {
+    for (int y = 0; y < rows; y++, in += in_row, out += out_row, left += 2) {
         const vec end = splat(right.at[y * right.step]);
-        vec before = splat(left.at[y * left.step]), after = load(in);
+        vec before = splat(*left), after = load(in), shifted;
+        *left = in[columns - 1];
         if (columns < MIRL_LANES)
             after = first_lanes(after, columns, end);
 #pragma GCC unroll 4
@@ -478,8 +480,10 @@ INLINE void depthwise_columns(const int vectors, const vec *weight, float *sums,
             const float *source = in + v * MIRL_LANES;
             vec a, b = after, c;
             after = v + 1 < vectors ? load(source + MIRL_LANES) : end;
-            a = MIRL_LANES == 16 || v == 0 ? (vec)FROM_LEFT(before, b) : load(source - 1);
+            a = MIRL_LANES == 16 || v == 0 ? (vec)FROM_LEFT(before, b) : shifted;
             c = MIRL_LANES == 16 || v + 1 == vectors ? (vec)FROM_RIGHT(b, after) : load(source + 1);
+            if (MIRL_LANES < 16 && v + 1 < vectors)
+                shifted = load(source + MIRL_LANES - 1);
             before = b;
             store_part(out + v * MIRL_LANES, ADD_ROW(first[v], 6), columns - v * MIRL_LANES);
             first[v] = ADD_ROW(second[v], 3);
@@ -494,9 +498,9 @@ INLINE void depthwise_columns(const int vectors, const vec *weight, float *sums,
     }
 }
 
-static void depthwise(const float *w, float *sums, const float *in, float *out, size_t out_row, int rows,
+static void depthwise(const float *w, float *sums, float *in, float *out, size_t out_row, int rows,
                       size_t width) {
-    const float *sides = in + rows * width;
+    float *sides = in + rows * width;
     float *next = sums + mirl_padded(width);
     vec weight[9];
     size_t x = 0;
@@ -504,12 +508,10 @@ static void depthwise(const float *w, float *sums, const float *in, float *out, 
     for (int i = 0; i < 9; i++)
         weight[i] = splat(w[i]);
 #define COLUMNS(vectors, columns)                                                                            \
-    struct beside left = {sides, 2}, right = {sides + 1, 2};                                                 \
-    if (x > 0)                                                                                               \
-        left = (struct beside){in + x - 1, width};                                                           \
+    struct beside right = {sides + 1, 2};                                                                    \
     if (x + (columns) < width)                                                                               \
         right = (struct beside){in + x + (columns), width};                                                  \
-    depthwise_columns(vectors, weight, sums + x, next + x, in + x, width, left, right, out + x, out_row,     \
+    depthwise_columns(vectors, weight, sums + x, next + x, in + x, width, sides, right, out + x, out_row,    \
                       rows, columns);
     for (; x + DEPTHWISE_VECTORS * MIRL_LANES <= width; x += DEPTHWISE_VECTORS * MIRL_LANES) {
         COLUMNS(DEPTHWISE_VECTORS, DEPTHWISE_VECTORS * MIRL_LANES)
@@ -647,8 +649,8 @@ static float sum_of_squares(const float *x, size_t count) {
 #define SPARSE_COST (MIRL_MATRIX_UNIT ? 5 : 1.75)
 
 /* 256 was best on a Zen 4 with AVX-512, 144 on a Xeon with AMX, and kept to AVX2, by 2.5 to 4.6 %, though its
- * second-level cache is the larger one. */
-#define STRIP_FLOATS ((MIRL_LANES == 16 && !MIRL_MATRIX_UNIT ? 256 : 144) << 10)
+ * second-level cache is the larger one; with 148 five rows of the widest feed-forward fit. */
+#define STRIP_FLOATS ((MIRL_LANES == 16 && !MIRL_MATRIX_UNIT ? 256 : 148) << 10)
 
 const mirl_kernels MIRL_TABLE = {
     TEXT(MIRL_ISA), MIRL_LANES, STRIP_FLOATS, SPARSE_COST, dense_cost, sparse_product, pack,

@@ -23,7 +23,7 @@ struct scratch {
     float *mixed; /* of what comes in, if there is more than one head */
     float *sides; /* v */
     size_t sides_pitch;
-    float *gate, *value;
+    float *value;
     size_t pitch;
 };
 
@@ -46,7 +46,6 @@ static struct scratch scratch(const struct feed_forward *f, const mirl_run *run,
     s.sides_pitch = mirl_pitch(2 * f->walk.strip_rows);
     s.sides = mirl_arena_take(arena, s.sides_pitch * c);
     s.mixed = mirl_arena_take(arena, block->heads > 1 ? s.pitch * c : 0);
-    s.gate = mirl_arena_take(arena, s.pitch * (size_t)project_out(run, block)->part[0].columns);
     s.value = mirl_arena_take(arena, s.pitch);
     return s;
 }
@@ -106,7 +105,7 @@ static void carry(const struct scratch *s, size_t channels) {
                s->window.region.columns * sizeof *s->y);
 }
 
-/* Both depthwise halves and the gate of one group of a strip. */
+/* Both depthwise halves and the gate of one group of a strip, in the place of the first half's channels. */
 static void gate_group(const struct feed_forward *f, struct scratch *s, int group) {
     const mirl_kernels *kernels = f->run->model->kernels;
     const size_t columns = s->window.region.columns;
@@ -114,10 +113,10 @@ static void gate_group(const struct feed_forward *f, struct scratch *s, int grou
 
     mirl_window_part(&s->window, group);
     for (size_t i = 0; i < count; i++) {
-        float *out = s->gate + i * s->pitch;
-        mirl_window_depthwise(&s->window, i, out, columns);
+        float *gate = s->window.hidden + i * s->pitch;
+        mirl_window_depthwise(&s->window, i, gate, columns);
         mirl_window_depthwise(&s->window, count + i, s->value, columns);
-        kernels->gate(out, s->value, s->window.rows * columns);
+        kernels->gate(gate, s->value, s->window.rows * columns);
     }
 }
 
@@ -139,7 +138,7 @@ static void feed_unit(void *context, size_t unit, int thread) {
         take_in(f, &s, (ptrdiff_t)y + 1, rows);
         for (int group = 0; group < out->parts; group++) {
             gate_group(f, &s, group);
-            mirl_matrix_product(kernels, &out->part[group], s.gate, s.pitch, s.y, s.y_pitch,
+            mirl_matrix_product(kernels, &out->part[group], s.window.hidden, s.pitch, s.y, s.y_pitch,
                                 rows * region.columns, s.y, s.y_pitch);
         }
         mirl_map_scatter(f->x, region.x, y, region.columns, rows, s.y, s.y_pitch);
@@ -152,7 +151,7 @@ static struct feed_forward describe(const mirl_model *model, const mirl_block *b
         .block = block,
         .x = x,
         .walk = mirl_walk_plan(model->kernels, x->width, x->height,
-                               2 * block->channels + 3 * group), /* gate and value */
+                               2 * block->channels + 2 * group), /* gate and value */
     };
 }
 

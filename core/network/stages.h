@@ -158,7 +158,8 @@ size_t mirl_window_channels(const mirl_window *window);
 void mirl_window_part(mirl_window *window, int part);
 
 /** The result of the strip, the rows from the one before the first taken in, for one channel of the part to
- * out, whose rows are out_row floats apart. */
+ * out, whose rows are out_row floats apart. It may take the place of the channel in `hidden`, which is used
+ * up. */
 void mirl_window_depthwise(mirl_window *window, size_t channel, float *out, size_t out_row);
 
 /* ---- Stages ------------------------------------------------------------------------------------------ */

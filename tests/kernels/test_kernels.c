@@ -269,21 +269,29 @@ static void depthwise(void **state) {
     for (int rows = 1; rows < 9; rows += 3)
         for (size_t width = 1; width < 150; width += 17) {
             size_t sums_count = 2 * mirl_padded(width);
-            float *in = filled((size_t)rows * (width + 2) + MIRL_PAD, 1), *start = filled(sums_count, 1);
+            size_t in_count = (size_t)rows * (width + 2) + MIRL_PAD;
+            float *in = filled(in_count, 1), *copy = filled(in_count, 1), *start = filled(sums_count, 1);
             float *out = filled((size_t)rows * width, 1), *expected = filled((size_t)rows * width, 1);
             float *sums = filled(sums_count, 1), *expected_sums = filled(sums_count, 1);
             memcpy(expected_sums, start, sums_count * sizeof *sums);
-            plain()->depthwise(w, expected_sums, in, expected, width, rows, width);
+            memcpy(copy, in, in_count * sizeof *in);
+            plain()->depthwise(w, expected_sums, copy, expected, width, rows, width);
             FOR_TABLES(table) {
                 memcpy(sums, start, sums_count * sizeof *sums);
+                memcpy(copy, in, in_count * sizeof *in);
                 out[(size_t)rows * width] = 7;
-                table->depthwise(w, sums, in, out, width, rows, width);
+                table->depthwise(w, sums, copy, out, width, rows, width);
                 assert_close(table, out, expected, (size_t)rows * width, 1e-5f);
                 assert_close(table, sums, expected_sums, width, 1e-5f);
                 assert_close(table, sums + sums_count / 2, expected_sums + sums_count / 2, width, 1e-5f);
                 assert_true(out[(size_t)rows * width] == 7);
+                memcpy(sums, start, sums_count * sizeof *sums);
+                memcpy(copy, in, in_count * sizeof *in);
+                table->depthwise(w, sums, copy, copy, width, rows, width);
+                assert_memory_equal(copy, out, (size_t)rows * width * sizeof *out);
             }
             free(in);
+            free(copy);
             free(start);
             free(out);
             free(expected);
