@@ -127,7 +127,7 @@ static void load_sample_rows(void *context, size_t y, int thread) {
     const mirl_tiling *across = &job->tiles->across;
     size_t run;
     const size_t from_y = mirl_tiling_sample(&job->tiles->down, y, &run);
-    for (size_t x = 0; x < across->size; x += run) {
+    for (size_t x = 0; x < across->sample; x += run) {
         const size_t from_x = mirl_tiling_sample(across, x, &run);
         load_run(job, from_x, from_y, x, y, run);
     }
@@ -144,8 +144,9 @@ static bool run_tile(struct job *job, double share) {
 /* Runs it on a sample of the picture, for what all tiles have to agree on. The squares of the sample lie in
  * it where they lie in the picture, in proportion. */
 static bool run_sample(struct job *job, double share) {
-    const mirl_part part = {{0, (float)job->tiles->across.size}, {0, (float)job->tiles->down.size}};
-    return mirl_team_run(job->team, job->tiles->down.size, 0, load_sample_rows, job) &&
+    const size_t columns = job->tiles->across.sample, rows = job->tiles->down.sample;
+    const mirl_part part = {{0, (float)columns}, {0, (float)rows}};
+    return mirl_team_run(job->team, rows, 0, load_sample_rows, job) &&
            mirl_network_run_part(job->network, job->team, share, job->reference, part);
 }
 
@@ -193,12 +194,10 @@ static bool restore_tile(struct job *job, double share) {
     return run_tile(job, share) && mirl_team_run(job->team, job->tiles->down.size, 0, blend_row, job);
 }
 
-static bool restore_tiles(struct job *job) {
+/* All tiles, each of which is worth `share` of the progress. */
+static bool restore_tiles(struct job *job, double share) {
     const mirl_tiling *across = &job->tiles->across, *down = &job->tiles->down;
-    const double share = 1 / (double)(across->count * down->count + 1);
 
-    if (!run_sample(job, share))
-        return false;
     for (job->row = 0; job->row < down->count; job->row++) {
         job->top = mirl_tiling_start(down, job->row);
         for (job->column = 0; job->column < across->count; job->column++)
@@ -223,25 +222,56 @@ static bool restore_whole(struct job *job) {
     return true;
 }
 
+/* A network for images of this size, in the place of the one before. */
+static mirl_status take_network(struct job *job, const mirl_model *model, size_t width, size_t height,
+                                mirl_error *error) {
+    mirl_network_free(job->network);
+    job->network = mirl_network_create(model, width, height, job->tiles->threads, error);
+    return job->network ? MIRL_OK : MIRL_ERROR_MEMORY;
+}
+
+static mirl_status unless_cancelled(bool done, mirl_error *error) {
+    return done ? MIRL_OK : mirl_fail(error, MIRL_ERROR_CANCELLED, "cancelled");
+}
+
+static mirl_status run_whole(struct job *job, const mirl_model *model, mirl_error *error) {
+    mirl_status status = take_network(job, model, job->tiles->across.size, job->tiles->down.size, error);
+    if (!status)
+        status = unless_cancelled(restore_whole(job), error);
+    return status;
+}
+
+static mirl_status run_tiles(struct job *job, const mirl_model *model, mirl_error *error) {
+    const mirl_tiling *across = &job->tiles->across, *down = &job->tiles->down;
+    const double sample = (double)(across->sample * down->sample) / (double)(across->size * down->size);
+    const double tile_share = 1 / ((double)(across->count * down->count) + sample);
+
+    job->band = calloc(3 * down->size * across->length, sizeof *job->band);
+    job->weights = malloc(across->size * sizeof *job->weights);
+    job->reference = mirl_reference_create(model);
+    if (!job->band || !job->weights || !job->reference)
+        return mirl_fail(error, MIRL_ERROR_MEMORY, "the system has not enough memory");
+    mirl_status status = take_network(job, model, across->sample, down->sample, error);
+    if (!status)
+        status = unless_cancelled(run_sample(job, sample * tile_share), error);
+    if (!status)
+        status = take_network(job, model, across->size, down->size, error);
+    if (!status)
+        status = unless_cancelled(restore_tiles(job, tile_share), error);
+    return status;
+}
+
 static mirl_status run_job(struct job *job, const mirl_model *model, const mirl_options *options,
                            mirl_error *error) {
-    const mirl_tiling *across = &job->tiles->across, *down = &job->tiles->down;
-    const bool whole = across->count * down->count == 1;
-    mirl_status status = MIRL_OK;
+    mirl_status status;
 
     job->team = mirl_team_create(job->tiles->threads, options->progress, options->user);
-    job->network = mirl_network_create(model, across->size, down->size, job->tiles->threads, error);
-    if (!whole) {
-        job->band = calloc(3 * down->size * across->length, sizeof *job->band);
-        job->weights = malloc(across->size * sizeof *job->weights);
-        job->reference = mirl_reference_create(model);
-    }
-    if (!job->network)
-        status = MIRL_ERROR_MEMORY;
-    else if (!job->team || (!whole && !(job->band && job->weights && job->reference)))
+    if (!job->team)
         status = mirl_fail(error, MIRL_ERROR_MEMORY, "the system has not enough memory");
-    else if (!(whole ? restore_whole(job) : restore_tiles(job)))
-        status = mirl_fail(error, MIRL_ERROR_CANCELLED, "cancelled");
+    else if (job->tiles->across.count * job->tiles->down.count == 1)
+        status = run_whole(job, model, error);
+    else
+        status = run_tiles(job, model, error);
     free(job->band);
     free(job->weights);
     mirl_reference_free(job->reference);

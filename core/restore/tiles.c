@@ -8,6 +8,7 @@ enum {
     LARGEST_WHOLE = 1088,         /* larger maps come from main memory and cost more a pixel */
     LARGEST = 544,                /* of several; memory, once touched, is used again by the next */
     SMALLEST = 192,               /* below, tiles are mostly overlap */
+    LARGEST_SAMPLE = 384,         /* what a sample takes is computed beside the picture */
     RAMP = MIRL_TILE_OVERLAP / 2, /* pixels; a quarter of the overlap on either side is not used */
     COUNTED_THREADS = 8, /* for whose scratch the cut leaves room; a smaller budget means fewer threads */
 };
@@ -21,10 +22,11 @@ static size_t multiple_of_8(size_t n) {
 /* As few tiles of at most `most` pixels as cover the length, and these no larger than that takes. */
 static mirl_tiling tiling_of(size_t length, size_t most) {
     if (length <= most)
-        return (mirl_tiling){length, multiple_of_8(length), 1};
+        return (mirl_tiling){length, multiple_of_8(length), 1, multiple_of_8(length)};
     size_t step = most - MIRL_TILE_OVERLAP, count = (length - MIRL_TILE_OVERLAP + step - 1) / step;
     size_t covered = length + (count - 1) * MIRL_TILE_OVERLAP;
-    return (mirl_tiling){length, multiple_of_8((covered + count - 1) / count), count};
+    size_t size = multiple_of_8((covered + count - 1) / count);
+    return (mirl_tiling){length, size, count, size < LARGEST_SAMPLE ? size : LARGEST_SAMPLE};
 }
 
 size_t mirl_tiling_start(const mirl_tiling *tiling, size_t i) {
@@ -56,10 +58,11 @@ mirl_span mirl_tiling_span(const mirl_tiling *tiling, size_t begin) {
 }
 
 size_t mirl_tiling_sample(const mirl_tiling *tiling, size_t at, size_t *run) {
-    const size_t most = tiling->size / MIRL_TILE_SAMPLE;
+    const size_t most = tiling->sample / MIRL_TILE_SQUARE;
     const size_t squares = tiling->count == 1 ? 1 : most < 2 ? 2 : most;
-    const size_t square = tiling->size / squares, number = at / square < squares ? at / square : squares - 1;
-    const size_t size = number + 1 < squares ? square : tiling->size - number * square;
+    const size_t square = tiling->sample / squares,
+                 number = at / square < squares ? at / square : squares - 1;
+    const size_t size = number + 1 < squares ? square : tiling->sample - number * square;
     const size_t within = at - number * square;
 
     *run = size - within;

@@ -9,9 +9,10 @@
 typedef struct mirl_tiling {
     size_t length; ///< of the image, pixels
     size_t size, count;
+    size_t sample; ///< pixels of the sample, a multiple of 8: at most `size`, which it is where count is 1
 } mirl_tiling;
 
-enum { MIRL_TILE_OVERLAP = 16, MIRL_TILE_SAMPLE = 128 }; ///< pixels
+enum { MIRL_TILE_OVERLAP = 16, MIRL_TILE_SQUARE = 128 }; ///< pixels
 
 /** The first pixel of tile i. */
 size_t mirl_tiling_start(const mirl_tiling *tiling, size_t i);
@@ -23,7 +24,7 @@ float mirl_tiling_weight(const mirl_tiling *tiling, size_t i, size_t at);
 /** Where a tile that begins at pixel `begin` lies in the picture as the network takes it whole. */
 mirl_span mirl_tiling_span(const mirl_tiling *tiling, size_t begin);
 
-/** A sample of the picture fills one tile: squares of about MIRL_TILE_SAMPLE pixels, each from the middle of
+/** A sample of the picture consists of squares of about MIRL_TILE_SQUARE pixels, each from the middle of
  * its share of the picture. The place in the picture of pixel `at` of the sample, and how many pixels from
  * there on follow each other. */
 size_t mirl_tiling_sample(const mirl_tiling *tiling, size_t at, size_t *run);
