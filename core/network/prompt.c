@@ -75,34 +75,53 @@ static void mix_unit(void *context, size_t channel, int thread) {
 }
 
 /* The two source pixels and the second's weight of a bilinear resize with half-pixel centres. */
-static float between(size_t at, mirl_span span, int source, int *first, int *second) {
+struct between {
+    int first, second;
+    float weight;
+};
+
+static struct between between(size_t at, mirl_span span, int source) {
     float position = ((float)at + span.begin + 0.5f) * ((float)source / span.whole) - 0.5f;
     if (position < 0)
         position = 0;
-    *first = (int)position < source - 1 ? (int)position : source - 1;
-    *second = *first < source - 1 ? *first + 1 : *first;
-    return position - (float)*first;
+    const int first = (int)position < source - 1 ? (int)position : source - 1;
+    return (struct between){first, first < source - 1 ? first + 1 : first, position - (float)first};
+}
+
+static float mix(const float *values, struct between at) {
+    return values[at.first] * (1 - at.weight) + values[at.second] * at.weight;
+}
+
+struct scratch {
+    float *line;            /* [size]: of a prototype's picture, at the height of a row */
+    struct between *across; /* [width] */
+};
+
+static struct scratch scratch(const mirl_prompt *prompt, size_t width, mirl_arena *arena) {
+    struct scratch s = {.line = mirl_arena_take(arena, (size_t)prompt->size)};
+    s.across = (struct between *)mirl_arena_take(arena, width * (sizeof *s.across / sizeof(float)));
+    return s;
 }
 
 static void resize_unit(void *context, size_t y, int thread) {
     const struct prompt *p = context;
     const int size = p->prompt->size;
     mirl_arena arena = mirl_run_scratch(p->run, thread);
-    float *line = mirl_arena_take(&arena, (size_t)size);
-    int top, bottom, left, right;
-    float down = between(y, p->down, size, &top, &bottom);
+    const struct scratch s = scratch(p->prompt, p->picture->width, &arena);
+    const struct between down = between(y, p->down, size);
 
+    for (size_t x = 0; x < p->picture->width; x++)
+        s.across[x] = between(x, p->across, size);
     for (int c = 0; c < p->prompt->channels; c++) {
         const float *source = p->mixed + (size_t)c * (size_t)size * (size_t)size;
         for (int x = 0; x < size; x++)
-            line[x] = source[top * size + x] * (1 - down) + source[bottom * size + x] * down;
+            s.line[x] = source[down.first * size + x] * (1 - down.weight) +
+                        source[down.second * size + x] * down.weight;
         for (size_t x = 0, run; x < p->picture->width; x += run) {
             float *row = mirl_map_at(p->picture, c, x, y);
             run = mirl_map_run(p->picture, x);
-            for (size_t i = 0; i < run; i++) {
-                float across = between(x + i, p->across, size, &left, &right);
-                row[i] = line[left] * (1 - across) + line[right] * across;
-            }
+            for (size_t i = 0; i < run; i++)
+                row[i] = mix(s.line, s.across[x + i]);
         }
     }
     mirl_map_keep_sides(p->picture, 0, y, p->picture->width, 1);
@@ -132,7 +151,7 @@ bool mirl_prompt_run(const mirl_run *run, const mirl_prompt *prompt, const mirl_
 mirl_needs mirl_prompt_needs(const mirl_model *model, const mirl_prompt *prompt, const mirl_map *x) {
     mirl_arena shared = {0}, line = {0};
     describe(model, prompt, &shared);
-    mirl_arena_take(&line, (size_t)prompt->size);
+    scratch(prompt, x->width, &line);
     mirl_map picture = mirl_map_channels(*x, 0, prompt->channels);
     size_t convolution = mirl_convolve_needs(model, prompt->conv3x3, &picture).scratch;
     return (mirl_needs){convolution > line.used ? convolution : line.used, shared.used};
