@@ -7,6 +7,7 @@
 
 struct mirl_network {
     const mirl_model *model;
+    int threads;
     mirl_map image, correction;
     mirl_map level[4]; /* what a level works on, with all the channels that it ever joins */
     float *other;      /* for a second map, of any level and as many channels as a block of it has */
@@ -95,30 +96,45 @@ uint64_t mirl_network_bytes(const mirl_model *model, size_t width, size_t height
     return (uint64_t)arena.used * sizeof(float);
 }
 
+mirl_status mirl_network_resize(mirl_network *network, size_t width, size_t height, mirl_error *error) {
+    mirl_spare *spare = network->model->spare;
+    size_t bytes = mirl_network_bytes(network->model, width, height, network->threads);
+
+    if (bytes > network->bytes) {
+        if (network->memory)
+            mirl_spare_leave(spare, network->memory, network->bytes);
+        network->memory = mirl_spare_take(spare, &bytes);
+        network->bytes = network->memory ? bytes : 0;
+    }
+    if (!network->memory)
+        return mirl_fail(error, MIRL_ERROR_MEMORY, "the system has not enough memory: %.0f MiB are needed",
+                         (double)bytes / (1 << 20));
+    mirl_arena arena = {network->memory, 0};
+    lay_out(network, &arena, width, height, network->threads);
+    return MIRL_OK;
+}
+
 mirl_network *mirl_network_create(const mirl_model *model, size_t width, size_t height, int threads,
                                   mirl_error *error) {
     mirl_network *network = calloc(1, sizeof *network);
-    size_t bytes = mirl_network_bytes(model, width, height, threads);
-    void *memory = network ? mirl_spare_take(model->spare, &bytes) : NULL;
 
-    if (!memory) {
-        free(network);
-        mirl_fail(error, MIRL_ERROR_MEMORY, "the system has not enough memory: %.0f MiB are needed",
-                  (double)bytes / (1 << 20));
+    if (!network) {
+        mirl_fail(error, MIRL_ERROR_MEMORY, "the system has not enough memory");
         return NULL;
     }
     network->model = model;
-    network->memory = memory;
-    network->bytes = bytes;
-    mirl_arena arena = {memory, 0};
-    lay_out(network, &arena, width, height, threads);
-    return network;
+    network->threads = threads;
+    if (!mirl_network_resize(network, width, height, error))
+        return network;
+    mirl_network_free(network);
+    return NULL;
 }
 
 void mirl_network_free(mirl_network *network) {
     if (!network)
         return;
-    mirl_spare_leave(network->model->spare, network->memory, network->bytes);
+    if (network->memory)
+        mirl_spare_leave(network->model->spare, network->memory, network->bytes);
     free(network);
 }
 

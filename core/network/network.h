@@ -19,6 +19,10 @@ mirl_network *mirl_network_create(const mirl_model *model, size_t width, size_t 
                                   mirl_error *error);
 void mirl_network_free(mirl_network *network);
 
+/** Turns to images of another size, in the same memory if that suffices. What the maps hold is lost.
+ * MIRL_ERROR_MEMORY: only to be freed, or resized again. */
+mirl_status mirl_network_resize(mirl_network *network, size_t width, size_t height, mirl_error *error);
+
 /** Where to write the image (R', G', B' in 0..1) before a run and to read the correction after it, inside
  * the network's memory: maps of 3 channels in one band. */
 const mirl_map *mirl_network_image(const mirl_network *network);

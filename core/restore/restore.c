@@ -222,23 +222,8 @@ static bool restore_whole(struct job *job) {
     return true;
 }
 
-/* A network for images of this size, in the place of the one before. */
-static mirl_status take_network(struct job *job, const mirl_model *model, size_t width, size_t height,
-                                mirl_error *error) {
-    mirl_network_free(job->network);
-    job->network = mirl_network_create(model, width, height, job->tiles->threads, error);
-    return job->network ? MIRL_OK : MIRL_ERROR_MEMORY;
-}
-
 static mirl_status unless_cancelled(bool done, mirl_error *error) {
     return done ? MIRL_OK : mirl_fail(error, MIRL_ERROR_CANCELLED, "cancelled");
-}
-
-static mirl_status run_whole(struct job *job, const mirl_model *model, mirl_error *error) {
-    mirl_status status = take_network(job, model, job->tiles->across.size, job->tiles->down.size, error);
-    if (!status)
-        status = unless_cancelled(restore_whole(job), error);
-    return status;
 }
 
 static mirl_status run_tiles(struct job *job, const mirl_model *model, mirl_error *error) {
@@ -251,11 +236,11 @@ static mirl_status run_tiles(struct job *job, const mirl_model *model, mirl_erro
     job->reference = mirl_reference_create(model);
     if (!job->band || !job->weights || !job->reference)
         return mirl_fail(error, MIRL_ERROR_MEMORY, "the system has not enough memory");
-    mirl_status status = take_network(job, model, across->sample, down->sample, error);
+    mirl_status status = mirl_network_resize(job->network, across->sample, down->sample, error);
     if (!status)
         status = unless_cancelled(run_sample(job, sample * tile_share), error);
     if (!status)
-        status = take_network(job, model, across->size, down->size, error);
+        status = mirl_network_resize(job->network, across->size, down->size, error);
     if (!status)
         status = unless_cancelled(restore_tiles(job, tile_share), error);
     return status;
@@ -263,13 +248,17 @@ static mirl_status run_tiles(struct job *job, const mirl_model *model, mirl_erro
 
 static mirl_status run_job(struct job *job, const mirl_model *model, const mirl_options *options,
                            mirl_error *error) {
+    const mirl_tiling *across = &job->tiles->across, *down = &job->tiles->down;
     mirl_status status;
 
     job->team = mirl_team_create(job->tiles->threads, options->progress, options->user);
-    if (!job->team)
+    job->network = mirl_network_create(model, across->size, down->size, job->tiles->threads, error);
+    if (!job->network)
+        status = MIRL_ERROR_MEMORY;
+    else if (!job->team)
         status = mirl_fail(error, MIRL_ERROR_MEMORY, "the system has not enough memory");
-    else if (job->tiles->across.count * job->tiles->down.count == 1)
-        status = run_whole(job, model, error);
+    else if (across->count * down->count == 1)
+        status = unless_cancelled(restore_whole(job), error);
     else
         status = run_tiles(job, model, error);
     free(job->band);

@@ -5,7 +5,7 @@
 
 enum {
     STEP = 64,                    /* sides that are tried, from the largest down */
-    LARGEST_WHOLE = 1088,         /* larger maps come from main memory and cost more a pixel */
+    LARGEST_WHOLE = 1088,         /* if the budget allows for it */
     LARGEST = 544,                /* of several; memory, once touched, is used again by the next */
     SMALLEST = 192,               /* below, tiles are mostly overlap */
     LARGEST_SAMPLE = 384,         /* what a sample takes is computed beside the picture */

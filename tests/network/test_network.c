@@ -211,6 +211,27 @@ static void memory_is_kept_for_the_next_run(void **state) {
     mirl_spare_free(spare);
 }
 
+static void a_network_turns_to_other_sizes(void **state) {
+    (void)state;
+    mirl_model *model = open_golden(mirl_kernels_best());
+    mirl_network *network = mirl_network_create(model, 64, 64, 1, NULL);
+    assert_non_null(network);
+    const float *memory = mirl_network_image(network)->data;
+    assert_int_equal(mirl_network_resize(network, 40, 32, NULL), MIRL_OK);
+    const mirl_map *image = mirl_network_image(network), *correction = mirl_network_correction(network);
+    assert_ptr_equal(image->data, memory);
+    assert_true(image->width == 40 && image->height == 32 && correction->width == 40);
+    assert_int_equal(mirl_network_resize(network, 640, 320, NULL), MIRL_OK); /* in more memory */
+    mirl_team *team = mirl_team_create(1, NULL, NULL);
+    for (int c = 0; c < 3; c++)
+        for (size_t y = 0; y < 320; y++)
+            memset(mirl_map_at(image, c, 0, y), 0, 640 * sizeof(float));
+    assert_true(mirl_network_run(network, team, 1, NULL, NULL));
+    mirl_team_free(team);
+    mirl_network_free(network);
+    mirl_model_close(model);
+}
+
 /* What lies between an image's pixels in memory does not matter, be it no number. */
 static void memory_may_hold_anything(void **state) {
     (void)state;
@@ -236,6 +257,7 @@ int main(void) {
         cmocka_unit_test(golden_taps),
         cmocka_unit_test(memory_is_kept_for_the_next_run),
         cmocka_unit_test(memory_may_hold_anything),
+        cmocka_unit_test(a_network_turns_to_other_sizes),
         cmocka_unit_test(a_cancel_stops_the_run),
         cmocka_unit_test(a_model_keeps_no_file_mapped),
     };
