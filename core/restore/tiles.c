@@ -6,7 +6,7 @@
 enum {
     STEP = 64,                    /* sides that are tried, from the largest down */
     LARGEST_WHOLE = 1088,         /* if the budget allows for it */
-    LARGEST = 544,                /* of several; memory, once touched, is used again by the next */
+    LARGEST = 560,                /* of several; memory, once touched, is used again by the next */
     SMALLEST = 192,               /* below, tiles are mostly overlap */
     LARGEST_SAMPLE = 384,         /* what a sample takes is computed beside the picture */
     RAMP = MIRL_TILE_OVERLAP / 2, /* pixels; a quarter of the overlap on either side is not used */

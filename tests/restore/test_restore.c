@@ -154,6 +154,51 @@ static void tiles_see_the_whole(void **state) {
     free(alone.data);
 }
 
+/* The mean of columns at..at+count-1. */
+static double mean_of_columns(const mirl_image *image, size_t at, size_t count) {
+    double sum = 0;
+    for (size_t y = 0; y < image->height; y++)
+        for (size_t i = 3 * at; i < 3 * (at + count); i++)
+            sum += (double)image->data[3 * image->width * y + i];
+    return sum / (double)(3 * count * image->height);
+}
+
+/* What a tile's edges do to a pale picture, which is taken for hazy, must not be seen where tiles meet: less
+ * than half a level of 8 bits. */
+static void no_edge_shows_in_haze(void **state) {
+    (void)state;
+    enum { WIDTH = 384, HEIGHT = 200, SEAM = WIDTH / 2 };
+    mirl_model *golden = model;
+    mirl_options options = mirl_options_default();
+    mirl_image in = picture(WIDTH, HEIGHT, 3), whole = picture(WIDTH, HEIGHT, 3),
+               tiled = picture(WIDTH, HEIGHT, 3);
+    double bump[2];
+    uint32_t random = 1; /* Numerical Recipes' generator */
+    for (size_t i = 0; i < samples(&in); i++) {
+        const float x = (float)(i / 3 % WIDTH), y = (float)(i / 3 / WIDTH);
+        random = random * 1664525u + 1013904223u;
+        in.data[i] = 0.76f + 0.04f * sinf(x / 37) * sinf(y / 29) + 0.04f * (float)(random >> 8) / 16777216;
+    }
+    model = mirl_model_open(MIRL_SOURCE_DIR "/weights/all-in-one.safetensors", NULL);
+    assert_non_null(model);
+    options.tile = MIRL_TILE_WHOLE;
+    restore(&in, &whole, &options);
+    options.tile = 224;
+    restore(&in, &tiled, &options);
+    for (int i = 0; i < 2; i++) {
+        const mirl_image *image = i ? &tiled : &whole;
+        bump[i] = mean_of_columns(image, SEAM - 8, 16) - mean_of_columns(image, SEAM - 40, 16) / 2 -
+                  mean_of_columns(image, SEAM + 24, 16) / 2;
+    }
+    if (!(fabs(bump[1] - bump[0]) < 0.5 / 255))
+        fail_msg("where tiles meet there is a step of %g", bump[1] - bump[0]);
+    mirl_model_close(model);
+    model = golden;
+    free(in.data);
+    free(whole.data);
+    free(tiled.data);
+}
+
 static void strength_mixes(void **state) {
     (void)state;
     mirl_options options = mirl_options_default();
@@ -302,6 +347,7 @@ int main(void) {
         cmocka_unit_test(planes_and_places),
         cmocka_unit_test(tiles_in_place),
         cmocka_unit_test(tiles_see_the_whole),
+        cmocka_unit_test(no_edge_shows_in_haze),
         cmocka_unit_test(strength_mixes),
         cmocka_unit_test(values_outside_keep_their_distance),
         cmocka_unit_test(not_a_number_spoils_nothing),
