@@ -471,7 +471,7 @@ INLINE void depthwise_columns(const int vectors, const vec *weight, float *sums,
 #define ADD_ROW(sum, i) ((sum) + weight[i] * a + weight[i + 1] * b + weight[i + 2] * c)
     for (int y = 0; y < rows; y++, in += in_row, out += out_row, left += 2) {
         const vec end = splat(right.at[y * right.step]);
-        vec before = splat(*left), after = load(in), shifted;
+        vec before = splat(*left), after = load(in), shifted = after;
         *left = in[columns - 1];
         if (columns < MIRL_LANES)
             after = first_lanes(after, columns, end);
@@ -482,8 +482,7 @@ INLINE void depthwise_columns(const int vectors, const vec *weight, float *sums,
             after = v + 1 < vectors ? load(source + MIRL_LANES) : end;
             a = MIRL_LANES == 16 || v == 0 ? (vec)FROM_LEFT(before, b) : shifted;
             c = MIRL_LANES == 16 || v + 1 == vectors ? (vec)FROM_RIGHT(b, after) : load(source + 1);
-            if (MIRL_LANES < 16 && v + 1 < vectors)
-                shifted = load(source + MIRL_LANES - 1);
+            shifted = v + 1 < vectors ? load(source + MIRL_LANES - 1) : b;
             before = b;
             store_part(out + v * MIRL_LANES, ADD_ROW(first[v], 6), columns - v * MIRL_LANES);
             first[v] = ADD_ROW(second[v], 3);
