@@ -8,7 +8,7 @@ enum {
     LARGEST_WHOLE = 1088,         /* if the budget allows for it */
     LARGEST = 560,                /* of several; memory, once touched, is used again by the next */
     SMALLEST = 192,               /* below, tiles are mostly overlap */
-    LARGEST_SAMPLE = 384,         /* what a sample takes is computed beside the picture */
+    LARGEST_SAMPLE = 320,         /* what a sample takes is computed beside the picture */
     RAMP = MIRL_TILE_OVERLAP / 2, /* pixels; a quarter of the overlap on either side is not used */
     COUNTED_THREADS = 8, /* for whose scratch the cut leaves room; a smaller budget means fewer threads */
 };

@@ -12,7 +12,7 @@ typedef struct mirl_tiling {
     size_t sample; ///< pixels of the sample, a multiple of 8: at most `size`, which it is where count is 1
 } mirl_tiling;
 
-enum { MIRL_TILE_OVERLAP = 48, MIRL_TILE_SQUARE = 128 }; ///< pixels
+enum { MIRL_TILE_OVERLAP = 48, MIRL_TILE_SQUARE = 104 }; ///< pixels
 
 /** The first pixel of tile i. */
 size_t mirl_tiling_start(const mirl_tiling *tiling, size_t i);
