@@ -14,17 +14,13 @@ struct scratch {
     size_t columns_pitch, result_pitch;
 };
 
-static size_t least(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 /* Strips and chunks of an even number of rows, which unshuffling joins in pairs. */
 static mirl_walk even_walk(const mirl_model *model, const mirl_convolution *convolution, const mirl_map *in) {
     const int at_a_time = 2 * convolution->part[0].columns + convolution->rows;
     mirl_walk walk = mirl_walk_plan(model->kernels, in->width, in->height, at_a_time);
     walk.strip_rows += walk.strip_rows & 1;
     walk.chunk_rows += walk.chunk_rows & 1;
-    walk.chunks = (in->height + walk.chunk_rows - 1) / walk.chunk_rows;
+    walk.chunks = mirl_divide_up(in->height, walk.chunk_rows);
     return walk;
 }
 
@@ -65,7 +61,7 @@ static void scatter_shuffled(const mirl_map *out, const mirl_region *strip, cons
             for (size_t x = 0, run; x < strip->columns; x += run, even += run) {
                 const size_t at = 2 * (strip->x + x);
                 float *row = mirl_map_at(out, c, at, 2 * strip->y + y);
-                run = least(strip->columns - x, mirl_map_run(out, at) / 2);
+                run = mirl_map_run(out, at, 2 * (strip->columns - x)) / 2;
                 for (size_t i = 0; i < run; i++) {
                     row[2 * i] = even[i];
                     row[2 * i + 1] = even[pitch + i];
@@ -83,7 +79,7 @@ static void scatter_unshuffled(const mirl_map *out, const mirl_region *strip, co
             for (size_t x = 0, run; x < strip->columns / 2; x += run, source += 2 * run) {
                 const size_t at = strip->x / 2 + x;
                 float *row = mirl_map_at(out, c, at, strip->y / 2 + y);
-                run = least(strip->columns / 2 - x, mirl_map_run(out, at));
+                run = mirl_map_run(out, at, strip->columns / 2 - x);
                 for (size_t i = 0; i < run; i++)
                     row[i] = source[2 * i];
             }
@@ -99,7 +95,7 @@ static void convolve_unit(void *context, size_t unit, int thread) {
 
     for (size_t done = 0; done < region.rows; done += strip.rows) {
         strip.y = region.y + done;
-        strip.rows = least(region.rows - done, conv->walk.strip_rows);
+        strip.rows = region.rows - done < conv->walk.strip_rows ? region.rows - done : conv->walk.strip_rows;
         gather_shifted(conv, &strip, &s);
         multiply(conv, &strip, &s);
         switch (conv->rearrange) {

@@ -4,13 +4,9 @@
 
 enum { BAND = 64 }; /* columns, about */
 
-static size_t divide_up(size_t a, size_t b) {
-    return (a + b - 1) / b;
-}
-
 size_t mirl_map_band(size_t width) {
     const size_t bands = (width + BAND / 2) / BAND;
-    return bands > 1 ? mirl_padded(divide_up(width, bands)) : width;
+    return bands > 1 ? mirl_padded(mirl_divide_up(width, bands)) : width;
 }
 
 mirl_map mirl_map_shape(int channels, size_t width, size_t height, size_t band) {
@@ -23,7 +19,7 @@ mirl_map mirl_map_shape(int channels, size_t width, size_t height, size_t band) 
 }
 
 size_t mirl_map_floats(const mirl_map *map) {
-    return divide_up(map->width, map->band) * map->height * map->row;
+    return mirl_divide_up(map->width, map->band) * map->height * map->row;
 }
 
 void mirl_map_gather(const mirl_map *map, ptrdiff_t x, ptrdiff_t y, size_t columns, size_t rows, float *out,
@@ -46,9 +42,9 @@ void mirl_map_gather(const mirl_map *map, ptrdiff_t x, ptrdiff_t y, size_t colum
                 out[c * out_pitch + (size_t)i] = 0;
         }
         for (size_t i = (size_t)begin, run; i < (size_t)end; i += run) {
-            const size_t at = (size_t)(x + (ptrdiff_t)i), left = mirl_map_run(map, at);
+            const size_t at = (size_t)(x + (ptrdiff_t)i);
             const float *source = mirl_map_at(map, 0, at, (size_t)row);
-            run = left < (size_t)end - i ? left : (size_t)end - i;
+            run = mirl_map_run(map, at, (size_t)end - i);
             for (size_t c = 0; c < (size_t)map->channels; c++)
                 memcpy(out + c * out_pitch + i, source + c * map->pitch, run * sizeof *out);
         }
@@ -59,9 +55,8 @@ void mirl_map_scatter(const mirl_map *map, size_t x, size_t y, size_t columns, s
                       size_t in_pitch) {
     for (size_t r = 0; r < rows; r++, in += columns)
         for (size_t i = 0, run; i < columns; i += run) {
-            const size_t left = mirl_map_run(map, x + i);
             float *target = mirl_map_at(map, 0, x + i, y + r);
-            run = left < columns - i ? left : columns - i;
+            run = mirl_map_run(map, x + i, columns - i);
             for (size_t c = 0; c < (size_t)map->channels; c++)
                 memcpy(target + c * map->pitch, in + c * in_pitch + i, run * sizeof *target);
         }
@@ -70,8 +65,8 @@ void mirl_map_scatter(const mirl_map *map, size_t x, size_t y, size_t columns, s
 
 void mirl_map_keep_sides(const mirl_map *map, size_t x, size_t y, size_t columns, size_t rows) {
     for (size_t at = x, run; at < x + columns; at += run) {
-        const bool first = at % map->band == 0, last = mirl_map_run(map, at) <= x + columns - at;
-        run = mirl_map_run(map, at);
+        run = mirl_map_run(map, at, map->width - at);
+        const bool first = at % map->band == 0, last = run <= x + columns - at;
         for (size_t r = 0; r < rows; r++) {
             float *row = mirl_map_at(map, 0, at - at % map->band, y + r);
             const float *end = row + at % map->band + run - 1;

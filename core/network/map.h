@@ -11,6 +11,10 @@
 
 #include "kernels/kernels.h"
 
+static inline size_t mirl_divide_up(size_t a, size_t b) {
+    return (a + b - 1) / b;
+}
+
 typedef struct mirl_map {
     float *data; ///< first pixel, first channel
     int channels;
@@ -37,10 +41,10 @@ static inline float *mirl_map_at(const mirl_map *map, int channel, size_t x, siz
            (x - band * map->band);
 }
 
-/** Pixels from x on, itself one, to the end of its band. */
-static inline size_t mirl_map_run(const mirl_map *map, size_t x) {
-    const size_t left = map->width - x, in_band = map->band - x % map->band;
-    return left < in_band ? left : in_band;
+/** Of `most` pixels from x on, those up to the end of its band. */
+static inline size_t mirl_map_run(const mirl_map *map, size_t x, size_t most) {
+    const size_t in_band = map->band - x % map->band;
+    return most < in_band ? most : in_band;
 }
 
 /** The same map, seen as its channels first..first+channels-1. */
@@ -65,8 +69,8 @@ static inline mirl_ahead mirl_map_ahead(const mirl_map *map, size_t x, size_t y,
     const size_t row = map->pitch * (size_t)map->channels;
     if (rows == 0)
         return (mirl_ahead){0};
-    return (mirl_ahead){mirl_map_at(map, 0, x, y),       row, rows - 1, row, map->row - row,
-                        (rows * row + steps - 1) / steps};
+    return (mirl_ahead){mirl_map_at(map, 0, x, y),        row, rows - 1, row, map->row - row,
+                        mirl_divide_up(rows * row, steps)};
 }
 
 static inline void mirl_ahead_step(mirl_ahead *ahead) {

@@ -30,7 +30,7 @@ static void mean_unit(void *context, size_t channel, int thread) {
     const struct prompt *p = context;
     double sum = 0;
     for (size_t x = 0, run; x < p->x->width; x += run) {
-        run = mirl_map_run(p->x, x);
+        run = mirl_map_run(p->x, x, p->x->width - x);
         for (size_t y = 0; y < p->x->height; y++) {
             const float *row = mirl_map_at(p->x, (int)channel, x, y);
             for (size_t i = 0; i < run; i++)
@@ -119,7 +119,7 @@ static void resize_unit(void *context, size_t y, int thread) {
                         source[down.second * size + x] * down.weight;
         for (size_t x = 0, run; x < p->picture->width; x += run) {
             float *row = mirl_map_at(p->picture, c, x, y);
-            run = mirl_map_run(p->picture, x);
+            run = mirl_map_run(p->picture, x, p->picture->width - x);
             for (size_t i = 0; i < run; i++)
                 row[i] = mix(s.line, s.across[x + i]);
         }

@@ -12,10 +12,6 @@ enum {
     LEAST_CHUNKS = 2,      /* for threads to find in their caches the rows that other stages took as pieces */
 };
 
-static size_t divide_up(size_t a, size_t b) {
-    return (a + b - 1) / b;
-}
-
 mirl_walk mirl_walk_plan(const mirl_kernels *kernels, size_t width, size_t height, int channels) {
     mirl_walk walk = {.width = width, .height = height};
     size_t pixels = kernels->strip_floats / (size_t)channels;
@@ -25,20 +21,20 @@ mirl_walk mirl_walk_plan(const mirl_kernels *kernels, size_t width, size_t heigh
     if (pixels < LEAST_STRIP_PIXELS)
         pixels = LEAST_STRIP_PIXELS;
     walk.band_columns = mirl_map_band(width);
-    walk.bands = divide_up(width, walk.band_columns);
+    walk.bands = mirl_divide_up(width, walk.band_columns);
     size_t rows = pixels / (walk.band_columns + 2);
     walk.strip_rows = rows > height ? height : rows;
     walk.strip_rows = walk.strip_rows < 2 ? 2 : walk.strip_rows; /* that windows begin with */
 
-    size_t chunks = divide_up(UNITS, walk.bands), most = height / LEAST_CHUNK_ROWS;
+    size_t chunks = mirl_divide_up(UNITS, walk.bands), most = height / LEAST_CHUNK_ROWS;
     if (chunks < LEAST_CHUNKS)
         chunks = LEAST_CHUNKS;
     if (chunks > most)
         chunks = most > 0 ? most : 1;
     while (walk.bands * chunks % UNITS && height >= 2 * chunks * CHUNK_ROWS)
         chunks *= 2;
-    walk.chunk_rows = divide_up(height, chunks);
-    walk.chunks = divide_up(height, walk.chunk_rows);
+    walk.chunk_rows = mirl_divide_up(height, chunks);
+    walk.chunks = mirl_divide_up(height, walk.chunk_rows);
     return walk;
 }
 

@@ -64,7 +64,7 @@ static void assert_sides(const mirl_map *map, int first) {
     float sides[CHANNELS * 2 * (HEIGHT + 2)];
     const size_t rows = HEIGHT + 2, pitch = 2 * rows;
     for (size_t x = 0, columns; x < map->width; x += columns) {
-        columns = mirl_map_run(map, x);
+        columns = mirl_map_run(map, x, map->width - x);
         mirl_map_gather_sides(map, x, -1, columns, rows, sides, pitch);
         for (int c = 0; c < map->channels; c++)
             for (size_t r = 0; r < rows; r++)
