@@ -8,9 +8,9 @@
 struct mirl_network {
     const mirl_model *model;
     int threads;
-    mirl_map image, correction;
+    mirl_map image;
     mirl_map level[4]; /* what a level works on, with all the channels that it ever joins */
-    float *other;      /* for a second map, of any level and as many channels as a block of it has */
+    mirl_map other[4]; /* a second one, of as many channels as a block of the level has */
     float *shared, *scratch;
     size_t scratch_floats; /* each thread's */
     void *memory;
@@ -68,21 +68,21 @@ static void lay_out(mirl_network *network, mirl_arena *arena, size_t width, size
     /* Of a block; and of what is joined: an encoder's result waits behind the channels of the decoder. */
     const int widest[4] = {2 * d, 2 * d + p[0], 4 * d + p[1], 8 * d + p[2]};
     const int joined[4] = {2 * d, 4 * d, 6 * d, 8 * d};
-    mirl_map largest = {.band = 1};
+    size_t used = 0;
 
     network->image = mirl_map_shape(3, width, height, width);
-    network->correction = network->image;
     network->image.data = take_map(arena, &network->image);
-    network->correction.data = take_map(arena, &network->correction);
     for (int i = 0; i < 4; i++) {
         size_t w = width >> i, h = height >> i, band = mirl_map_band(w);
         network->level[i] = mirl_map_shape(most(widest[i], joined[i]), w, h, band);
         network->level[i].data = take_map(arena, &network->level[i]);
-        mirl_map other = mirl_map_shape(widest[i], w, h, band);
-        if (mirl_map_floats(&largest) < mirl_map_floats(&other))
-            largest = other;
+        /* Where the lower levels will be: they hold nothing while blocks of this one run. */
+        mirl_arena rest = *arena;
+        network->other[i] = mirl_map_shape(widest[i], w, h, band);
+        network->other[i].data = take_map(&rest, &network->other[i]);
+        used = rest.used > used ? rest.used : used;
     }
-    network->other = take_map(arena, &largest);
+    arena->used = used;
     mirl_needs needs = needs_of(network);
     network->shared = mirl_arena_take(arena, needs.shared);
     network->scratch_floats = mirl_padded(needs.scratch);
@@ -142,10 +142,6 @@ const mirl_map *mirl_network_image(const mirl_network *network) {
     return &network->image;
 }
 
-const mirl_map *mirl_network_correction(const mirl_network *network) {
-    return &network->correction;
-}
-
 /* ---- The graph: reads like network.md ---------------------------------------------------------------- */
 
 struct pass {
@@ -167,11 +163,11 @@ static mirl_map at(const struct pass *pass, int level, int first, int count) {
     return mirl_map_channels(pass->network->level[level - 1], first, count);
 }
 
-/* The second map, for a level. */
+/* The second map of a level, with that many channels. */
 static mirl_map other(const struct pass *pass, int level, int channels) {
-    const mirl_map *like = &pass->network->level[level - 1];
-    mirl_map map = mirl_map_shape(channels, like->width, like->height, like->band);
-    map.data = pass->network->other;
+    const mirl_map *widest = &pass->network->other[level - 1];
+    mirl_map map = mirl_map_shape(channels, widest->width, widest->height, widest->band);
+    map.data = widest->data;
     return map;
 }
 
@@ -219,7 +215,7 @@ static bool interact(const struct pass *pass, int level, int channels) {
 static bool run_graph(const struct pass *pass) {
     const mirl_graph *g = pass->graph;
     const int d = g->config.dim;
-    const mirl_map *image = &pass->network->image, *correction = &pass->network->correction;
+    const mirl_map *image = &pass->network->image;
     /* [upsampled, encoder's] at each level, whole and in its parts; the latent has nothing to join. */
     const mirl_map x1 = at(pass, 1, 0, 2 * d), up1 = at(pass, 1, 0, d), e1 = at(pass, 1, d, d);
     const mirl_map x2 = at(pass, 2, 0, 4 * d), up2 = at(pass, 2, 0, 2 * d), e2 = at(pass, 2, 2 * d, 2 * d);
@@ -247,7 +243,7 @@ static bool run_graph(const struct pass *pass) {
            interact(pass, 2, 2 * d) && convolve(pass, "up2_1", g->up[0], MIRL_SHUFFLE, &d2, &up1) &&
            stage(pass, "decoder_level1", g->decoder[0], 1, &x1) &&
            stage(pass, "refinement", g->refinement, 1, &x1) &&
-           convolve(pass, "output", g->output, MIRL_KEEP, &x1, correction);
+           convolve(pass, "output", g->output, MIRL_KEEP, &x1, image);
 }
 
 /* What the stages' costs add up to for a pixel, about: multiply-adds of the dense kernel. */

@@ -23,15 +23,14 @@ void mirl_network_free(mirl_network *network);
  * MIRL_ERROR_MEMORY: only to be freed, or resized again. */
 mirl_status mirl_network_resize(mirl_network *network, size_t width, size_t height, mirl_error *error);
 
-/** Where to write the image (R', G', B' in 0..1) before a run and to read the correction after it, inside
- * the network's memory: maps of 3 channels in one band. */
+/** Where to write the image (R', G', B' in 0..1) before a run, which leaves the correction in its place: a
+ * map of 3 channels in one band, inside the network's memory. */
 const mirl_map *mirl_network_image(const mirl_network *network);
-const mirl_map *mirl_network_correction(const mirl_network *network);
 
 /** Called after each module with its published name and result, on the calling thread. */
 typedef void (*mirl_tap)(const char *module, const mirl_map *result, void *user);
 
-/** correction = network(image) - image, adding `share` to the team's progress. `tap` may be NULL. False if
+/** image = network(image) - image, adding `share` to the team's progress. `tap` may be NULL. False if
  * cancelled. */
 bool mirl_network_run(mirl_network *network, mirl_team *team, double share, mirl_tap tap, void *user);
 

@@ -159,7 +159,7 @@ static float *band_row(const struct job *job, int channel, size_t y) {
 static void blend_row(void *context, size_t y, int thread) {
     (void)thread;
     const struct job *job = context;
-    const mirl_map *correction = mirl_network_correction(job->network);
+    const mirl_map *correction = mirl_network_image(job->network);
     const mirl_tiling *across = &job->tiles->across, *down = &job->tiles->down;
 
     if (job->top + y >= down->length)
@@ -212,7 +212,7 @@ static bool restore_tiles(struct job *job, double share) {
 
 /* Once the result is begun to be written, it is written whole: not by the team, which can be cancelled. */
 static bool restore_whole(struct job *job) {
-    const mirl_map *correction = mirl_network_correction(job->network);
+    const mirl_map *correction = mirl_network_image(job->network);
 
     if (!mirl_team_run(job->team, job->tiles->down.size, 0, load_rows, job) ||
         !mirl_network_run(job->network, job->team, 1, NULL, NULL))

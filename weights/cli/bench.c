@@ -107,8 +107,8 @@ static mirl_status run(bench *b, const mirl_model *model, size_t width, size_t h
     mirl_team *team = mirl_team_create(threads, NULL, NULL);
 
     if (network && team) {
-        fill_image(mirl_network_image(network));
         for (b->run = 0; b->run < b->repeats; b->run++) {
+            fill_image(mirl_network_image(network));
             double begin = b->last = now();
             mirl_network_run(network, team, 1, time_module, b);
             b->whole[b->run] = now() - begin;
