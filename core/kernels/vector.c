@@ -7,7 +7,7 @@
 
 #include "kernels/tables.h"
 
-#if MIRL_LANES == 16
+#if MIRL_LANES == 16 || defined __AVX2__
 #include <immintrin.h>
 #endif
 
@@ -418,11 +418,30 @@ static void norm(const float *in, size_t in_pitch, const float *weight, const fl
     }
 }
 
-INLINE void store_part(float *p, vec v, size_t count) {
-    if (count >= MIRL_LANES)
-        store(p, v);
-    else
-        memcpy(p, &v, count * sizeof *p);
+/* Ones in the first `count` lanes. */
+INLINE ivec first_lanes(int count) {
+    ivec lane;
+    for (int i = 0; i < MIRL_LANES; i++)
+        lane[i] = i;
+    return lane < (count - (ivec){0});
+}
+
+INLINE vec choose(ivec lanes, vec x, vec other) {
+    return (vec)(((ivec)x & lanes) | ((ivec)other & ~lanes));
+}
+
+/* The first `count` lanes, which are `lanes`. */
+INLINE void store_part(float *p, vec v, ivec lanes, int count) {
+#if MIRL_LANES == 16
+    (void)lanes;
+    _mm512_mask_storeu_ps(p, (__mmask16)((1 << count) - 1), (__m512)v);
+#elif defined __AVX2__
+    (void)count;
+    _mm256_maskstore_ps(p, (__m256i)lanes, (__m256)v);
+#else
+    (void)lanes;
+    memcpy(p, &v, (size_t)count * sizeof *p);
+#endif
 }
 
 enum { DEPTHWISE_VECTORS = MIRL_LANES == 16 ? 4 : 2 };
@@ -448,20 +467,14 @@ struct beside {
     size_t step;
 };
 
-/* x, whose lanes from `count` on are `other`. */
-INLINE vec first_lanes(vec x, size_t count, vec other) {
-    for (size_t i = count; i < MIRL_LANES; i++)
-        x[i] = other[i];
-    return x;
-}
-
 /* Walks down the rows `vectors` vectors at a time, which hide each other's latency: each vector of the input
- * is seen at three offsets, for three output rows. Only a single vector may have fewer than MIRL_LANES
- * columns. Nothing is read of a row after it has been written over, if out is in: the last pixel takes the
- * place of the one to the left, for the columns that follow. */
-INLINE void depthwise_columns(const int vectors, const vec *weight, float *sums, float *next, const float *in,
-                              size_t in_row, float *left, struct beside right, float *out, size_t out_row,
-                              int rows, size_t columns) {
+ * is seen at three offsets, for three output rows. `partial`: the last has `count` lanes only. Nothing is
+ * read of a row after it has been written over, if out is in: the last pixel takes the place of the one to
+ * the left, for the columns that follow. */
+INLINE void depthwise_columns(const int vectors, const bool partial, int count, const vec *weight,
+                              float *sums, float *next, const float *in, size_t in_row, float *left,
+                              struct beside right, float *out, size_t out_row, int rows) {
+    const ivec lanes = first_lanes(count);
     vec first[DEPTHWISE_VECTORS], second[DEPTHWISE_VECTORS]; /* of output rows y and y + 1 */
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; v++) {
@@ -469,26 +482,31 @@ INLINE void depthwise_columns(const int vectors, const vec *weight, float *sums,
         second[v] = load(next + v * MIRL_LANES);
     }
 #define ADD_ROW(sum, i) ((sum) + weight[i] * a + weight[i + 1] * b + weight[i + 2] * c)
+#define LOAD(v)                                                                                              \
+    (partial && (v) + 1 == vectors ? choose(lanes, load(in + (v)*MIRL_LANES), end)                           \
+                                   : load(in + (v)*MIRL_LANES))
     for (int y = 0; y < rows; y++, in += in_row, out += out_row, left += 2) {
         const vec end = splat(right.at[y * right.step]);
-        vec before = splat(*left), after = load(in), shifted = after;
-        *left = in[columns - 1];
-        if (columns < MIRL_LANES)
-            after = first_lanes(after, columns, end);
+        vec before = splat(*left), after = LOAD(0), shifted = after;
+        *left = in[(vectors - 1) * MIRL_LANES + count - 1];
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) {
             const float *source = in + v * MIRL_LANES;
             vec a, b = after, c;
-            after = v + 1 < vectors ? load(source + MIRL_LANES) : end;
+            after = v + 1 < vectors ? LOAD(v + 1) : end;
             a = MIRL_LANES == 16 || v == 0 ? (vec)FROM_LEFT(before, b) : shifted;
             c = MIRL_LANES == 16 || v + 1 == vectors ? (vec)FROM_RIGHT(b, after) : load(source + 1);
             shifted = v + 1 < vectors ? load(source + MIRL_LANES - 1) : b;
             before = b;
-            store_part(out + v * MIRL_LANES, ADD_ROW(first[v], 6), columns - v * MIRL_LANES);
+            if (partial && v + 1 == vectors)
+                store_part(out + v * MIRL_LANES, ADD_ROW(first[v], 6), lanes, count);
+            else
+                store(out + v * MIRL_LANES, ADD_ROW(first[v], 6));
             first[v] = ADD_ROW(second[v], 3);
             second[v] = weight[0] * a + weight[1] * b + weight[2] * c;
         }
     }
+#undef LOAD
 #undef ADD_ROW
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; v++) {
@@ -501,25 +519,38 @@ static void depthwise(const float *w, float *sums, float *in, float *out, size_t
                       size_t width) {
     float *sides = in + rows * width;
     float *next = sums + mirl_padded(width);
+    size_t vectors = (width + MIRL_LANES - 1) / MIRL_LANES;
+    size_t strips = (vectors + DEPTHWISE_VECTORS - 1) / DEPTHWISE_VECTORS;
     vec weight[9];
-    size_t x = 0;
 #pragma GCC unroll 9
     for (int i = 0; i < 9; i++)
         weight[i] = splat(w[i]);
-#define COLUMNS(vectors, columns)                                                                            \
-    struct beside right = {sides + 1, 2};                                                                    \
-    if (x + (columns) < width)                                                                               \
-        right = (struct beside){in + x + (columns), width};                                                  \
-    depthwise_columns(vectors, weight, sums + x, next + x, in + x, width, sides, right, out + x, out_row,    \
-                      rows, columns);
-    for (; x + DEPTHWISE_VECTORS * MIRL_LANES <= width; x += DEPTHWISE_VECTORS * MIRL_LANES) {
-        COLUMNS(DEPTHWISE_VECTORS, DEPTHWISE_VECTORS * MIRL_LANES)
+    for (size_t x = 0; strips > 0; strips--) {
+        const size_t n = (vectors + strips - 1) / strips, end = x + n * MIRL_LANES;
+        const int count = end > width ? (int)(width - (end - MIRL_LANES)) : MIRL_LANES;
+        const struct beside right =
+            end < width ? (struct beside){in + end, width} : (struct beside){sides + 1, 2};
+        switch (count < MIRL_LANES ? n + DEPTHWISE_VECTORS : n) {
+#define STRIP(n, partial)                                                                                    \
+    case (n) + (partial)*DEPTHWISE_VECTORS:                                                                  \
+        depthwise_columns(n, partial, partial ? count : MIRL_LANES, weight, sums + x, next + x, in + x,      \
+                          width, sides, right, out + x, out_row, rows);                                      \
+        break;
+            STRIP(1, false)
+            STRIP(2, false)
+            STRIP(1, true)
+            STRIP(2, true)
+#if MIRL_LANES == 16
+            STRIP(3, false)
+            STRIP(4, false)
+            STRIP(3, true)
+            STRIP(4, true)
+#endif
+#undef STRIP
+        }
+        vectors -= n;
+        x = end;
     }
-    for (; x < width; x += MIRL_LANES) {
-        const size_t columns = width - x < MIRL_LANES ? width - x : MIRL_LANES;
-        COLUMNS(1, columns)
-    }
-#undef COLUMNS
 }
 
 /* The smaller of |x| and limit, compared as integers: these order floats above 0 alike, and every compiler
