@@ -112,6 +112,7 @@ static void look_at_unit(void *context, size_t unit, int thread) {
     mirl_arena arena = mirl_run_scratch(a->run, thread);
     struct strip_scratch s = strip_scratch(a, a->run, &arena);
     mirl_region region = mirl_walk_region(&a->walk, unit);
+    const size_t strip_rows = mirl_walk_strip_rows(&a->walk, &region);
 
     if (a->known) /* v's part, or the one that holds it */
         s.window.first_part = 2 * (int)c / s.window.convolution->part[0].rows;
@@ -120,7 +121,7 @@ static void look_at_unit(void *context, size_t unit, int thread) {
     mirl_window_pass(&s.window, s.dots);
     for (size_t done = 0, rows; done < region.rows; done += rows) {
         size_t y = region.y + done;
-        rows = region.rows - done < a->walk.strip_rows ? region.rows - done : a->walk.strip_rows;
+        rows = region.rows - done < strip_rows ? region.rows - done : strip_rows;
         mirl_window_take_in_map(&s.window, (ptrdiff_t)y + 1, rows, a->x);
         const size_t steps = mirl_window_channels(&s.window);
         s.window.ahead[0] = mirl_window_ahead(&s.window, a->x, steps);

@@ -2,11 +2,21 @@
 
 #include <string.h>
 
-enum { BAND = 64 }; /* columns, about */
+enum { WIDEST_BAND = 96 };
 
+/* Of these the one of which the last band is fullest. */
 size_t mirl_map_band(size_t width) {
-    const size_t bands = (width + BAND / 2) / BAND;
-    return bands > 1 ? mirl_padded(mirl_divide_up(width, bands)) : width;
+    static const size_t columns[] = {64, 80, WIDEST_BAND, 48};
+    size_t best = width, least = SIZE_MAX;
+
+    for (size_t i = 0; width > WIDEST_BAND && i < sizeof columns / sizeof *columns; i++) {
+        const size_t covered = mirl_divide_up(width, columns[i]) * columns[i];
+        if (covered < least) {
+            least = covered;
+            best = columns[i];
+        }
+    }
+    return best;
 }
 
 mirl_map mirl_map_shape(int channels, size_t width, size_t height, size_t band) {

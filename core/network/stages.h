@@ -57,7 +57,7 @@ typedef struct mirl_walk {
     size_t width, height;
     size_t band_columns, bands;
     size_t chunk_rows, chunks;
-    size_t strip_rows;
+    size_t strip_rows; ///< in a whole band
 } mirl_walk;
 
 /** `channels`: the most that a strip has at a time. */
@@ -73,6 +73,9 @@ static inline size_t mirl_walk_units(const mirl_walk *walk) {
 }
 
 mirl_region mirl_walk_region(const mirl_walk *walk, size_t unit);
+
+/** The rows of a unit's strips: where a last band is narrow up to twice as many, for as many pixels. */
+size_t mirl_walk_strip_rows(const mirl_walk *walk, const mirl_region *region);
 
 /** The pixels of the largest strip. */
 static inline size_t mirl_walk_strip_pixels(const mirl_walk *walk) {

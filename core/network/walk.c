@@ -7,7 +7,7 @@ enum {
         396, /* six rows of a band and its neighbours: few lanes of the last vector are idle */
     LEAST_STRIP_PIXELS = 64,
     UNITS = 4,             /* and a multiple of them, for the threads of a desktop to end together */
-    LEAST_CHUNK_ROWS = 16, /* each chunk computes two rows of its neighbours again */
+    LEAST_CHUNK_ROWS = 12, /* each chunk computes two rows of its neighbours again */
     CHUNK_ROWS = 96,       /* the least where there are enough units */
     LEAST_CHUNKS = 2,      /* for threads to find in their caches the rows that other stages took as pieces */
 };
@@ -26,11 +26,11 @@ mirl_walk mirl_walk_plan(const mirl_kernels *kernels, size_t width, size_t heigh
     walk.strip_rows = rows > height ? height : rows;
     walk.strip_rows = walk.strip_rows < 2 ? 2 : walk.strip_rows; /* that windows begin with */
 
-    size_t chunks = mirl_divide_up(UNITS, walk.bands), most = height / LEAST_CHUNK_ROWS;
+    size_t chunks = mirl_divide_up(UNITS, walk.bands);
     if (chunks < LEAST_CHUNKS)
         chunks = LEAST_CHUNKS;
-    if (chunks > most)
-        chunks = most > 0 ? most : 1;
+    while (chunks > 1 && height / chunks < LEAST_CHUNK_ROWS)
+        chunks /= 2;
     while (walk.bands * chunks % UNITS && height >= 2 * chunks * CHUNK_ROWS)
         chunks *= 2;
     walk.chunk_rows = mirl_divide_up(height, chunks);
@@ -46,6 +46,13 @@ mirl_region mirl_walk_region(const mirl_walk *walk, size_t unit) {
     if (region.rows > walk->height - region.y)
         region.rows = walk->height - region.y;
     return region;
+}
+
+size_t mirl_walk_strip_rows(const mirl_walk *walk, const mirl_region *region) {
+    const size_t fit = walk->strip_rows * (walk->band_columns + 2) / (region->columns + 2);
+    const size_t most = fit < 2 * walk->strip_rows ? fit : 2 * walk->strip_rows;
+    const size_t even = most - most % 2; /* as strip_rows may have to be */
+    return even > walk->strip_rows ? even : walk->strip_rows;
 }
 
 /* ---- Edges ------------------------------------------------------------------------------------------- */

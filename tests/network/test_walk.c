@@ -61,6 +61,14 @@ static void strips_stay_small(void **state) {
             size_t pixels = walk.strip_rows * (walk.band_columns + 2);
             assert_true(walk.strip_rows >= 2 && (walk.strip_rows <= height || walk.strip_rows == 2));
             assert_true(pixels <= 396 && (pixels * (size_t)channels[c] <= most || walk.strip_rows <= 2));
+            for (size_t unit = 0; unit < mirl_walk_units(&walk); unit++) {
+                const mirl_region region = mirl_walk_region(&walk, unit);
+                const size_t rows = mirl_walk_strip_rows(&walk, &region);
+                assert_true(rows >= walk.strip_rows && rows <= 2 * walk.strip_rows);
+                assert_true(rows * (region.columns + 2) <= pixels);
+                assert_true(walk.strip_rows % 2 || rows % 2 == 0);
+                assert_true(region.columns < walk.band_columns || rows == walk.strip_rows);
+            }
         }
 }
 
@@ -119,7 +127,7 @@ static void edges_are_kept(void **state) {
         }
         for (size_t unit = 0; unit < mirl_walk_units(&walk); unit++) {
             mirl_region region = mirl_walk_region(&walk, unit);
-            const size_t most = walk.strip_rows;
+            const size_t most = mirl_walk_strip_rows(&walk, &region);
             for (ptrdiff_t y = (ptrdiff_t)region.y - 1, end = y + (ptrdiff_t)region.rows + 2; y < end;
                  y += (ptrdiff_t)most) {
                 const size_t rows = end - y < (ptrdiff_t)most ? (size_t)(end - y) : most;
