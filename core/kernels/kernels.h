@@ -42,9 +42,15 @@ enum {
     MIRL_DOTS_PIXELS = 128,    ///< that dots() may prepare at a time
 };
 
-/** Floats for a packed dense matrix. */
+/** Floats of a row of a packed dense matrix, on average. */
+static inline size_t mirl_packed_row(int columns) {
+    return ((size_t)columns + 31) / 32 * 32;
+}
+
+/** Floats for a packed dense matrix. Where `rows` is a multiple of MIRL_PAD, those of one that has more rows
+ * begin there. */
 static inline size_t mirl_packed(int rows, int columns) {
-    return mirl_padded((size_t)rows) * (((size_t)columns + 31) / 32 * 32);
+    return mirl_padded((size_t)rows) * mirl_packed_row(columns);
 }
 
 /** Floats of scratch memory for dots(). */

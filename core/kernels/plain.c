@@ -19,7 +19,7 @@ static void sparse_product(const mirl_sparse *w, const float *in, size_t in_pitc
 
 static void pack(const float *w, size_t row_pitch, int rows, int columns, float *packed) {
     for (int r = 0; r < rows; r++)
-        memcpy(packed + r * columns, w + r * row_pitch, (size_t)columns * sizeof *w);
+        memcpy(packed + r * mirl_packed_row(columns), w + r * row_pitch, (size_t)columns * sizeof *w);
 }
 
 static void dense_product(const float *packed, int rows, int columns, const float *in, size_t in_pitch,
@@ -28,7 +28,7 @@ static void dense_product(const float *packed, int rows, int columns, const floa
         for (size_t p = 0; p < pixels; p++) {
             float sum = add ? add[r * add_pitch + p] : 0;
             for (int k = 0; k < columns; k++)
-                sum += packed[r * columns + k] * in[k * in_pitch + p];
+                sum += packed[r * mirl_packed_row(columns) + k] * in[k * in_pitch + p];
             out[r * out_pitch + p] = sum;
         }
 }

@@ -139,7 +139,7 @@ static void sparse_product(const mirl_sparse *w, const float *in, size_t in_pitc
 
 static void pack(const float *w, size_t row_pitch, int rows, int columns, float *packed) {
     for (int r = 0; r < rows; r++)
-        memcpy(packed + r * columns, w + r * row_pitch, (size_t)columns * sizeof *w);
+        memcpy(packed + r * mirl_packed_row(columns), w + r * row_pitch, (size_t)columns * sizeof *w);
 }
 
 /* rows x vectors results in registers; both are constants where this is inlined. */
@@ -217,7 +217,8 @@ static void multiply(const float *w, size_t row_pitch, int rows, int columns, co
 
 static void dense_product(const float *packed, int rows, int columns, const float *in, size_t in_pitch,
                           float *out, size_t out_pitch, size_t pixels, const float *add, size_t add_pitch) {
-    multiply(packed, (size_t)columns, rows, columns, in, in_pitch, out, out_pitch, pixels, add, add_pitch);
+    multiply(packed, mirl_packed_row(columns), rows, columns, in, in_pitch, out, out_pitch, pixels, add,
+             add_pitch);
 }
 
 /* Blocks of 8x8: both sides of the copy then touch few cache lines at a time. */

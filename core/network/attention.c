@@ -94,11 +94,10 @@ static void add_products(const struct attention *a, const struct strip_scratch *
 
 /* q and k of a strip to the scratch, v to the map. */
 static void convolve_part(const struct attention *a, struct strip_scratch *s, int part, size_t y) {
-    const size_t qk = 2 * (size_t)a->block->channels, rows = (size_t)s->window.convolution->part[part].rows;
+    const size_t qk = 2 * (size_t)a->block->channels, channels = mirl_window_part(&s->window, part);
     const mirl_region *region = &s->window.region;
 
-    mirl_window_part(&s->window, part);
-    for (size_t i = 0, c = s->window.first; i < rows; i++, c++) {
+    for (size_t i = 0, c = s->window.first; i < channels; i++, c++) {
         if (c >= qk)
             mirl_window_depthwise(&s->window, i, mirl_map_at(a->v, (int)(c - qk), region->x, y), a->v->row);
         else if (!a->known)
@@ -108,14 +107,13 @@ static void convolve_part(const struct attention *a, struct strip_scratch *s, in
 
 static void look_at_unit(void *context, size_t unit, int thread) {
     const struct attention *a = context;
-    const size_t c = (size_t)a->block->channels;
     mirl_arena arena = mirl_run_scratch(a->run, thread);
     struct strip_scratch s = strip_scratch(a, a->run, &arena);
     mirl_region region = mirl_walk_region(&a->walk, unit);
     const size_t strip_rows = mirl_walk_strip_rows(&a->walk, &region);
 
-    if (a->known) /* v's part, or the one that holds it */
-        s.window.first_part = 2 * (int)c / s.window.convolution->part[0].rows;
+    if (a->known)
+        s.window.first_channel = 2 * a->block->channels; /* v's */
     mirl_window_begin(&s.window, &region);
     mirl_window_take_in_map(&s.window, (ptrdiff_t)region.y - 1, 2, a->x);
     mirl_window_pass(&s.window, s.dots);
@@ -123,11 +121,11 @@ static void look_at_unit(void *context, size_t unit, int thread) {
         size_t y = region.y + done;
         rows = region.rows - done < strip_rows ? region.rows - done : strip_rows;
         mirl_window_take_in_map(&s.window, (ptrdiff_t)y + 1, rows, a->x);
-        const size_t steps = mirl_window_channels(&s.window);
+        const size_t steps = (size_t)(s.window.convolution->rows - s.window.first_channel);
         s.window.ahead[0] = mirl_window_ahead(&s.window, a->x, steps);
         s.window.ahead[1] = mirl_map_ahead(a->v, region.x, y, rows, steps);
         mirl_edges_keep(&a->edges, a->x, &region, y, rows);
-        for (int part = s.window.first_part; part < s.window.convolution->parts; part++)
+        for (int part = mirl_window_first_part(&s.window); part < s.window.convolution->parts; part++)
             convolve_part(a, &s, part, y);
         mirl_map_keep_sides(a->v, region.x, y, region.columns, rows);
         if (!a->known)

@@ -87,7 +87,7 @@ static void make_sum(const struct feed_forward *f, struct scratch *s, ptrdiff_t 
 
 /* Image rows y..y+rows-1 of the sum to the window, and to what the next strip begins with. */
 static void take_in(const struct feed_forward *f, struct scratch *s, ptrdiff_t y, size_t rows) {
-    const size_t columns = s->window.region.columns, steps = mirl_window_channels(&s->window);
+    const size_t columns = s->window.region.columns, steps = (size_t)s->window.convolution->rows;
 
     make_sum(f, s, y, rows);
     for (size_t c = 0; c < (size_t)f->block->channels; c++)

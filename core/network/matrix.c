@@ -259,3 +259,18 @@ void mirl_convolution_free(mirl_convolution *convolution) {
     free(convolution->part);
     *convolution = (mirl_convolution){0};
 }
+
+mirl_matrix mirl_matrix_from(const mirl_matrix *matrix, int *first) {
+    mirl_matrix rest = *matrix;
+
+    if (rest.dense) {
+        *first -= *first % MIRL_PAD;
+        rest.dense += mirl_packed(*first, rest.columns);
+    } else {
+        *first = rest.sparse.blocks > 1 ? 0 : *first;
+        rest.sparse.start += *first;
+        rest.sparse.rows -= *first;
+    }
+    rest.rows -= *first;
+    return rest;
+}

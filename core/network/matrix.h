@@ -50,6 +50,9 @@ mirl_status mirl_convolution_pack(mirl_convolution *convolution, const mirl_kern
                                   const mirl_weights *weights, int layer, mirl_cut cut, mirl_error *error);
 void mirl_convolution_free(mirl_convolution *convolution);
 
+/** A view of the rows from `first` on, or from one before it: *first becomes that. */
+mirl_matrix mirl_matrix_from(const mirl_matrix *matrix, int *first);
+
 /** out = add + matrix * in; shapes, `add` and padding as in mirl_kernels. */
 static inline void mirl_matrix_product(const mirl_kernels *kernels, const mirl_matrix *matrix,
                                        const float *in, size_t in_pitch, float *out, size_t out_pitch,

@@ -120,7 +120,7 @@ typedef struct mirl_window {
     const float *norm_weight, *norm_bias;
     const mirl_convolution *convolution;
     const float *depthwise; ///< [channels][9]
-    int first_part;         ///< of the convolution's; those before it are left out
+    int first_channel;      ///< of the results; those before it are left out, or most of them
     mirl_region region;
     ptrdiff_t y;           ///< image row that the present strip begins with
     size_t rows;           ///< of the present strip
@@ -132,7 +132,7 @@ typedef struct mirl_window {
     size_t sums_pitch;
 } mirl_window;
 
-/** Takes the window's memory from the arena. All parts count, until first_part is set. */
+/** Takes the window's memory from the arena. All results count, until first_channel is set. */
 mirl_window mirl_window_create(mirl_arena *arena, const mirl_run *run, const mirl_walk *walk, int channels,
                                int norm_weight, int norm_bias, int convolution, int depthwise);
 
@@ -154,11 +154,11 @@ void mirl_window_pass(mirl_window *window, float *spare);
  * steps. */
 mirl_ahead mirl_window_ahead(const mirl_window *window, const mirl_map *map, size_t steps);
 
-/** Results that a strip has: the channels from first_part on. */
-size_t mirl_window_channels(const mirl_window *window);
+/** The part that has first_channel. */
+int mirl_window_first_part(const mirl_window *window);
 
-/** Goes to a part of the strip: every part from first_part on, in turn. */
-void mirl_window_part(mirl_window *window, int part);
+/** Goes to a part of the strip: every part from the first on, in turn. Returns its channels. */
+size_t mirl_window_part(mirl_window *window, int part);
 
 /** The result of the strip, the rows from the one before the first taken in, for one channel of the part to
  * out, whose rows are out_row floats apart. It may take the place of the channel in `hidden`, which is used

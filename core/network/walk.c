@@ -176,11 +176,6 @@ static void clear_outside(const mirl_window *window, int channels) {
     }
 }
 
-/* The first channel of a part. */
-static int first_row(const mirl_window *window, int part) {
-    return part * window->convolution->part[0].rows;
-}
-
 void mirl_window_begin(mirl_window *window, const mirl_region *region) {
     window->region = *region;
     memset(window->sums, 0, window->sums_pitch * (size_t)window->convolution->rows * sizeof *window->sums);
@@ -213,9 +208,9 @@ void mirl_window_take_in_map(mirl_window *window, ptrdiff_t y, size_t rows, cons
 }
 
 void mirl_window_pass(mirl_window *window, float *spare) {
-    for (int part = window->first_part; part < window->convolution->parts; part++) {
-        mirl_window_part(window, part);
-        for (size_t c = 0; c < (size_t)window->convolution->part[part].rows; c++)
+    for (int part = mirl_window_first_part(window); part < window->convolution->parts; part++) {
+        const size_t channels = mirl_window_part(window, part);
+        for (size_t c = 0; c < channels; c++)
             mirl_window_depthwise(window, c, spare, window->region.columns);
     }
 }
@@ -229,17 +224,20 @@ mirl_ahead mirl_window_ahead(const mirl_window *window, const mirl_map *map, siz
     return mirl_map_ahead(map, region->x, next, left < window->rows ? left : window->rows, steps);
 }
 
-size_t mirl_window_channels(const mirl_window *window) {
-    return (size_t)(window->convolution->rows - first_row(window, window->first_part));
+int mirl_window_first_part(const mirl_window *window) {
+    return window->first_channel / window->convolution->part[0].rows;
 }
 
-void mirl_window_part(mirl_window *window, int part) {
-    const mirl_matrix *matrix = &window->convolution->part[part];
+size_t mirl_window_part(mirl_window *window, int part) {
+    const int begin = part * window->convolution->part[0].rows;
+    int skipped = window->first_channel > begin ? window->first_channel - begin : 0;
+    const mirl_matrix matrix = mirl_matrix_from(&window->convolution->part[part], &skipped);
 
-    mirl_matrix_product(window->kernels, matrix, window->input, window->pitch, window->hidden, window->pitch,
+    mirl_matrix_product(window->kernels, &matrix, window->input, window->pitch, window->hidden, window->pitch,
                         window->rows * (window->region.columns + 2), NULL, 0);
-    clear_outside(window, matrix->rows);
-    window->first = (size_t)first_row(window, part);
+    clear_outside(window, matrix.rows);
+    window->first = (size_t)(begin + skipped);
+    return (size_t)matrix.rows;
 }
 
 void mirl_window_depthwise(mirl_window *window, size_t channel, float *out, size_t out_row) {

@@ -93,6 +93,40 @@ static void parts_do_what_the_whole_does(void **state) {
     mirl_weights_close(weights);
 }
 
+static void the_last_rows_can_be_had_alone(void **state) {
+    (void)state;
+    mirl_weights *weights = mirl_weights_open(MIRL_TEST_DATA "/golden/lightning.ckpt", NULL);
+    assert_non_null(weights);
+    const int layer = mirl_weights_graph(weights)->blocks[0].qkv;
+    const mirl_layer *shape = &mirl_weights_graph(weights)->layers[layer];
+    float *in = memory(shape->columns), *expected = memory(shape->rows), *got = memory(shape->rows);
+
+    for (const mirl_kernels *const *table = mirl_kernels_all(); *table; table++)
+        for (int dense = 0; dense < 2; dense++) {
+            mirl_kernels kernels = **table;
+            mirl_convolution whole;
+            kernels.sparse_cost = dense ? INFINITY : 0;
+            assert_int_equal(mirl_convolution_pack(&whole, &kernels, weights, layer,
+                                                   (mirl_cut){MIRL_CUT_ROWS, shape->rows}, NULL),
+                             MIRL_OK);
+            multiply(&kernels, &whole, in, expected);
+            for (int asked = 0; asked < shape->rows; asked += 5) {
+                int first = asked;
+                const mirl_matrix rest = mirl_matrix_from(whole.part, &first);
+                assert_true(first <= asked && first > asked - MIRL_PAD && rest.rows == shape->rows - first);
+                mirl_matrix_product(&kernels, &rest, in, PITCH, got, PITCH, PIXELS, NULL, 0);
+                for (int r = 0; r < rest.rows; r++)
+                    for (int p = 0; p < PIXELS; p++)
+                        assert_float_equal(got[r * PITCH + p], expected[(first + r) * PITCH + p], 1e-5f);
+            }
+            mirl_convolution_free(&whole);
+        }
+    free(in);
+    free(expected);
+    free(got);
+    mirl_weights_close(weights);
+}
+
 /* Of 10 rows in pairs of 2: the last part has one row of each half. */
 static void paired_rows_follow_each_other(void **state) {
     (void)state;
@@ -104,6 +138,7 @@ static void paired_rows_follow_each_other(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_do_what_the_whole_does),
+        cmocka_unit_test(the_last_rows_can_be_had_alone),
         cmocka_unit_test(paired_rows_follow_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
