@@ -1,6 +1,6 @@
 /* A feature map in memory.
  *
- * It is cut into bands of about 64 columns, as stages walk it. One band follows the other; of a band one row
+ * It is cut into bands of some 64 columns, as stages walk it. One band follows the other; of a band one row
  * follows the other; a row of a band holds all its channels, each a run of pixels. So what a strip takes
  * lies in one piece of memory, whatever the image's width, and the processor foresees it. Behind the
  * channels stand, close together, once more the first and the last pixel of each, for the bands beside. A

@@ -9,7 +9,7 @@
 /** Thread-safe; holds one piece of memory at most. */
 typedef struct mirl_spare mirl_spare;
 
-enum { MIRL_SPARE_MOST = 256 << 20 }; ///< bytes: larger pieces go back to the system at once
+enum { MIRL_SPARE_MOST = 384 << 20 }; ///< bytes: larger pieces go back to the system at once
 
 /** NULL if memory runs out. */
 mirl_spare *mirl_spare_create(void);

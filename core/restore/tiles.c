@@ -4,9 +4,8 @@
 #include "network/network.h"
 
 enum {
-    STEP = 64,                    /* sides that are tried, from the largest down */
-    LARGEST_WHOLE = 1088,         /* if the budget allows for it */
-    LARGEST = 560,                /* of several; memory, once touched, is used again by the next */
+    LARGEST_WHOLE = 1088 * 1088,  /* pixels, if the budget allows for it */
+    LARGEST = 560 * 1024,         /* pixels of one of several: larger ones save little */
     SMALLEST = 192,               /* below, tiles are mostly overlap */
     LARGEST_SAMPLE = 320,         /* what a sample takes is computed beside the picture */
     RAMP = MIRL_TILE_OVERLAP / 2, /* pixels; a quarter of the overlap on either side is not used */
@@ -19,14 +18,17 @@ static size_t multiple_of_8(size_t n) {
     return (n + 7) / 8 * 8;
 }
 
-/* As few tiles of at most `most` pixels as cover the length, and these no larger than that takes. */
-static mirl_tiling tiling_of(size_t length, size_t most) {
-    if (length <= most)
-        return (mirl_tiling){length, multiple_of_8(length), 1, multiple_of_8(length)};
-    size_t step = most - MIRL_TILE_OVERLAP, count = (length - MIRL_TILE_OVERLAP + step - 1) / step;
+/* `count` tiles, no larger than covering the length takes. */
+static mirl_tiling tiling_of(size_t length, size_t count) {
     size_t covered = length + (count - 1) * MIRL_TILE_OVERLAP;
     size_t size = multiple_of_8((covered + count - 1) / count);
     return (mirl_tiling){length, size, count, size < LARGEST_SAMPLE ? size : LARGEST_SAMPLE};
+}
+
+/* As few tiles of at most `most` pixels as cover the length. */
+static size_t count_of(size_t length, size_t most) {
+    const size_t step = most - MIRL_TILE_OVERLAP;
+    return length <= most ? 1 : (length - MIRL_TILE_OVERLAP + step - 1) / step;
 }
 
 size_t mirl_tiling_start(const mirl_tiling *tiling, size_t i) {
@@ -59,7 +61,8 @@ mirl_span mirl_tiling_span(const mirl_tiling *tiling, size_t begin) {
 
 size_t mirl_tiling_sample(const mirl_tiling *tiling, size_t at, size_t *run) {
     const size_t most = tiling->sample / MIRL_TILE_SQUARE;
-    const size_t squares = tiling->count == 1 ? 1 : most < 2 ? 2 : most;
+    const bool all = tiling->count == 1 && tiling->sample == tiling->size;
+    const size_t squares = all ? 1 : most < 2 ? 2 : most;
     const size_t square = tiling->sample / squares,
                  number = at / square < squares ? at / square : squares - 1;
     const size_t size = number + 1 < squares ? square : tiling->sample - number * square;
@@ -83,27 +86,54 @@ static uint64_t scratch_of(const mirl_model *model, const mirl_tiles *tiles) {
            mirl_network_bytes(model, tiles->across.size, tiles->down.size, 0);
 }
 
-static uint64_t try_side(mirl_tiles *tiles, const mirl_model *model, size_t width, size_t height,
-                         size_t side) {
-    tiles->across = tiling_of(width, side);
-    tiles->down = tiling_of(height, side);
-    return memory_of(model, tiles) + COUNTED_THREADS * scratch_of(model, tiles);
+static uint64_t pixels_of(const mirl_tiles *tiles) {
+    return (uint64_t)tiles->across.size * tiles->across.count * tiles->down.size * tiles->down.count;
+}
+
+static bool fits(const mirl_tiles *tiles, const mirl_model *model, uint64_t budget) {
+    const bool whole = tiles->across.count * tiles->down.count == 1;
+    return tiles->across.size * tiles->down.size <= (whole ? LARGEST_WHOLE : LARGEST) &&
+           memory_of(model, tiles) + COUNTED_THREADS * scratch_of(model, tiles) <= budget;
+}
+
+/* The cut that fits the budget with the fewest pixels to compute. If none does, the smallest tiles. */
+static void find_cut(mirl_tiles *tiles, const mirl_model *model, size_t width, size_t height,
+                     uint64_t budget) {
+    const size_t most_columns = count_of(width, SMALLEST), most_rows = count_of(height, SMALLEST);
+    mirl_tiles tried;
+
+    tiles->across = tiling_of(width, most_columns);
+    tiles->down = tiling_of(height, most_rows);
+    uint64_t least = UINT64_MAX;
+    for (size_t columns = 1; columns <= most_columns; columns++) {
+        tried.across = tiling_of(width, columns);
+        for (size_t rows = 1; rows <= most_rows; rows++) {
+            tried.down = tiling_of(height, rows);
+            if (pixels_of(&tried) >= least)
+                break;
+            if (fits(&tried, model, budget)) {
+                least = pixels_of(&tried);
+                tiles->across = tried.across;
+                tiles->down = tried.down;
+                break;
+            }
+        }
+    }
 }
 
 mirl_status mirl_tiles_plan(mirl_tiles *tiles, const mirl_model *model, size_t width, size_t height,
                             const mirl_options *options, int threads, mirl_error *error) {
-    const size_t whole = multiple_of_8(width > height ? width : height);
     uint64_t budget = options->memory ? options->memory : DEFAULT_MEMORY;
 
     if (options->tile != MIRL_TILE_AUTO) {
-        size_t side = options->tile == MIRL_TILE_WHOLE ? whole : multiple_of_8((size_t)options->tile);
-        try_side(tiles, model, width, height, side);
+        const size_t side =
+            options->tile == MIRL_TILE_WHOLE ? SIZE_MAX : multiple_of_8((size_t)options->tile);
+        tiles->across = tiling_of(width, count_of(width, side));
+        tiles->down = tiling_of(height, count_of(height, side));
         if (!options->memory)
             budget = UINT64_MAX;
     } else {
-        size_t side = whole <= LARGEST_WHOLE ? LARGEST_WHOLE : LARGEST;
-        while (try_side(tiles, model, width, height, side) > budget && side > SMALLEST)
-            side -= STEP;
+        find_cut(tiles, model, width, height, budget);
     }
 
     uint64_t fixed = memory_of(model, tiles), scratch = scratch_of(model, tiles);

@@ -9,7 +9,7 @@
 typedef struct mirl_tiling {
     size_t length; ///< of the image, pixels
     size_t size, count;
-    size_t sample; ///< pixels of the sample, a multiple of 8: at most `size`, which it is where count is 1
+    size_t sample; ///< pixels of the sample, a multiple of 8: at most `size`
 } mirl_tiling;
 
 enum { MIRL_TILE_OVERLAP = 48, MIRL_TILE_SQUARE = 104 }; ///< pixels

@@ -92,6 +92,25 @@ static void little_is_computed_twice(void **state) {
         }
 }
 
+/* The automatic cut, of pictures of any shape. */
+static void automatic_cuts_compute_few_pixels(void **state) {
+    (void)state;
+    const mirl_options options = mirl_options_default();
+    for (size_t width = 400; width < 7000; width += width / 5)
+        for (size_t height = 400; height < 7000; height += height / 4) {
+            mirl_tiles tiles;
+            assert_int_equal(mirl_tiles_plan(&tiles, model, width, height, &options, 1, NULL), MIRL_OK);
+            const mirl_tiling *across = &tiles.across, *down = &tiles.down;
+            const size_t count = across->count * down->count, tile = across->size * down->size;
+            if (width * height <= (size_t)1000 * 1000)
+                assert_int_equal(count, 1);
+            if (count > 1) {
+                assert_true(tile <= 768 * 768 && across->sample * down->sample <= 320 * 320);
+                assert_true((double)(count * tile) < 1.16 * (double)(width * height));
+            }
+        }
+}
+
 static void budgets_are_kept(void **state) {
     (void)state;
     mirl_options options = mirl_options_default();
@@ -125,9 +144,9 @@ static void too_small_a_budget_is_said(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(weights_add_up_to_one),      cmocka_unit_test(samples_cover_the_picture),
-        cmocka_unit_test(little_is_computed_twice),   cmocka_unit_test(budgets_are_kept),
-        cmocka_unit_test(too_small_a_budget_is_said),
+        cmocka_unit_test(weights_add_up_to_one),    cmocka_unit_test(samples_cover_the_picture),
+        cmocka_unit_test(little_is_computed_twice), cmocka_unit_test(automatic_cuts_compute_few_pixels),
+        cmocka_unit_test(budgets_are_kept),         cmocka_unit_test(too_small_a_budget_is_said),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }
