@@ -42,7 +42,7 @@ enum {
     MIRL_DOTS_PIXELS = 128,    ///< that dots() may prepare at a time
 };
 
-/** Floats of a row of a packed dense matrix, on average. */
+/** Floats that a packed dense matrix takes for a row. */
 static inline size_t mirl_packed_row(int columns) {
     return ((size_t)columns + 31) / 32 * 32;
 }

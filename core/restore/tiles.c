@@ -104,6 +104,8 @@ static void find_cut(mirl_tiles *tiles, const mirl_model *model, size_t width, s
 
     tiles->across = tiling_of(width, most_columns);
     tiles->down = tiling_of(height, most_rows);
+    if (!fits(tiles, model, budget))
+        return;
     uint64_t least = UINT64_MAX;
     for (size_t columns = 1; columns <= most_columns; columns++) {
         tried.across = tiling_of(width, columns);
