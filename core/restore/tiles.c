@@ -21,14 +21,13 @@ static size_t multiple_of_8(size_t n) {
 /* `count` tiles, no larger than covering the length takes. */
 static mirl_tiling tiling_of(size_t length, size_t count) {
     size_t covered = length + (count - 1) * MIRL_TILE_OVERLAP;
-    size_t size = multiple_of_8((covered + count - 1) / count);
+    size_t size = multiple_of_8(mirl_divide_up(covered, count));
     return (mirl_tiling){length, size, count, size < LARGEST_SAMPLE ? size : LARGEST_SAMPLE};
 }
 
 /* As few tiles of at most `most` pixels as cover the length. */
 static size_t count_of(size_t length, size_t most) {
-    const size_t step = most - MIRL_TILE_OVERLAP;
-    return length <= most ? 1 : (length - MIRL_TILE_OVERLAP + step - 1) / step;
+    return length <= most ? 1 : mirl_divide_up(length - MIRL_TILE_OVERLAP, most - MIRL_TILE_OVERLAP);
 }
 
 size_t mirl_tiling_start(const mirl_tiling *tiling, size_t i) {
@@ -61,8 +60,7 @@ mirl_span mirl_tiling_span(const mirl_tiling *tiling, size_t begin) {
 
 size_t mirl_tiling_sample(const mirl_tiling *tiling, size_t at, size_t *run) {
     const size_t most = tiling->sample / MIRL_TILE_SQUARE;
-    const bool all = tiling->count == 1 && tiling->sample == tiling->size;
-    const size_t squares = all ? 1 : most < 2 ? 2 : most;
+    const size_t squares = tiling->sample >= tiling->length ? 1 : most < 2 ? 2 : most;
     const size_t square = tiling->sample / squares,
                  number = at / square < squares ? at / square : squares - 1;
     const size_t size = number + 1 < squares ? square : tiling->sample - number * square;
@@ -72,18 +70,13 @@ size_t mirl_tiling_sample(const mirl_tiling *tiling, size_t at, size_t *run) {
     return within + (squares > 1 ? (tiling->length * (2 * number + 1) / squares - size) / 2 : 0);
 }
 
-/* What a cut takes, without the threads' scratch. */
-static uint64_t memory_of(const mirl_model *model, const mirl_tiles *tiles) {
-    uint64_t bytes = mirl_network_bytes(model, tiles->across.size, tiles->down.size, 0);
+/* What a cut takes; each thread adds as much as another. */
+static uint64_t memory_of(const mirl_model *model, const mirl_tiles *tiles, int threads) {
+    uint64_t bytes = mirl_network_bytes(model, tiles->across.size, tiles->down.size, threads);
     if (tiles->across.count * tiles->down.count > 1)
         bytes += (uint64_t)3 * tiles->across.length * tiles->down.size * sizeof(float) +
                  mirl_reference_bytes(model);
     return bytes;
-}
-
-static uint64_t scratch_of(const mirl_model *model, const mirl_tiles *tiles) {
-    return mirl_network_bytes(model, tiles->across.size, tiles->down.size, 1) -
-           mirl_network_bytes(model, tiles->across.size, tiles->down.size, 0);
 }
 
 static uint64_t pixels_of(const mirl_tiles *tiles) {
@@ -93,7 +86,7 @@ static uint64_t pixels_of(const mirl_tiles *tiles) {
 static bool fits(const mirl_tiles *tiles, const mirl_model *model, uint64_t budget) {
     const bool whole = tiles->across.count * tiles->down.count == 1;
     return tiles->across.size * tiles->down.size <= (whole ? LARGEST_WHOLE : LARGEST) &&
-           memory_of(model, tiles) + COUNTED_THREADS * scratch_of(model, tiles) <= budget;
+           memory_of(model, tiles, COUNTED_THREADS) <= budget;
 }
 
 /* The cut that fits the budget with the fewest pixels to compute. If none does, the smallest tiles. */
@@ -138,14 +131,14 @@ mirl_status mirl_tiles_plan(mirl_tiles *tiles, const mirl_model *model, size_t w
         find_cut(tiles, model, width, height, budget);
     }
 
-    uint64_t fixed = memory_of(model, tiles), scratch = scratch_of(model, tiles);
-    if (fixed + scratch > budget)
+    const uint64_t fixed = memory_of(model, tiles, 0), least = memory_of(model, tiles, 1);
+    if (least > budget)
         return mirl_fail(error, MIRL_ERROR_MEMORY,
                          "%zu x %zu pixels in tiles of %zu x %zu need %.0f MiB of memory, %.0f are allowed",
-                         width, height, tiles->across.size, tiles->down.size,
-                         (double)(fixed + scratch) / (1 << 20), (double)budget / (1 << 20));
-    uint64_t affordable = (budget - fixed) / scratch;
+                         width, height, tiles->across.size, tiles->down.size, (double)least / (1 << 20),
+                         (double)budget / (1 << 20));
+    const uint64_t affordable = (budget - fixed) / (least - fixed);
     tiles->threads = affordable < (uint64_t)threads ? (int)affordable : threads;
-    tiles->memory = fixed + (uint64_t)tiles->threads * scratch;
+    tiles->memory = memory_of(model, tiles, tiles->threads);
     return MIRL_OK;
 }
