@@ -431,16 +431,12 @@ INLINE vec choose(ivec lanes, vec x, vec other) {
     return (vec)(((ivec)x & lanes) | ((ivec)other & ~lanes));
 }
 
-/* The first `count` lanes, which are `lanes`. */
-INLINE void store_part(float *p, vec v, ivec lanes, int count) {
+INLINE void store_part(float *p, vec v, int count) {
 #if MIRL_LANES == 16
-    (void)lanes;
     _mm512_mask_storeu_ps(p, (__mmask16)((1 << count) - 1), (__m512)v);
 #elif defined __AVX2__
-    (void)count;
-    _mm256_maskstore_ps(p, (__m256i)lanes, (__m256)v);
+    _mm256_maskstore_ps(p, (__m256i)first_lanes(count), (__m256)v);
 #else
-    (void)lanes;
     memcpy(p, &v, (size_t)count * sizeof *p);
 #endif
 }
@@ -500,7 +496,7 @@ INLINE void depthwise_columns(const int vectors, const bool partial, int count, 
             shifted = v + 1 < vectors ? load(source + MIRL_LANES - 1) : b;
             before = b;
             if (partial && v + 1 == vectors)
-                store_part(out + v * MIRL_LANES, ADD_ROW(first[v], 6), lanes, count);
+                store_part(out + v * MIRL_LANES, ADD_ROW(first[v], 6), count);
             else
                 store(out + v * MIRL_LANES, ADD_ROW(first[v], 6));
             first[v] = ADD_ROW(second[v], 3);

@@ -7,9 +7,11 @@ enum { WIDEST_BAND = 96 };
 /* Of these the one of which the last band is fullest. */
 size_t mirl_map_band(size_t width) {
     static const size_t columns[] = {64, 80, WIDEST_BAND, 48};
-    size_t best = width, least = SIZE_MAX;
+    size_t best = columns[0], least = SIZE_MAX;
 
-    for (size_t i = 0; width > WIDEST_BAND && i < sizeof columns / sizeof *columns; i++) {
+    if (width <= WIDEST_BAND)
+        return width;
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
         const size_t covered = mirl_divide_up(width, columns[i]) * columns[i];
         if (covered < least) {
             least = covered;

@@ -10,7 +10,7 @@ struct mirl_network {
     int threads;
     mirl_map image;
     mirl_map level[4]; /* what a level works on, with all the channels that it ever joins */
-    mirl_map other[4]; /* a second one, of as many channels as a block of the level has */
+    float *other[4];   /* for a second one, of as many channels as a block of the level has */
     float *shared, *scratch;
     size_t scratch_floats; /* each thread's */
     void *memory;
@@ -78,8 +78,8 @@ static void lay_out(mirl_network *network, mirl_arena *arena, size_t width, size
         network->level[i].data = take_map(arena, &network->level[i]);
         /* Where the lower levels will be: they hold nothing while blocks of this one run. */
         mirl_arena rest = *arena;
-        network->other[i] = mirl_map_shape(widest[i], w, h, band);
-        network->other[i].data = take_map(&rest, &network->other[i]);
+        const mirl_map other = mirl_map_shape(widest[i], w, h, band);
+        network->other[i] = take_map(&rest, &other);
         used = rest.used > used ? rest.used : used;
     }
     arena->used = used;
@@ -165,9 +165,9 @@ static mirl_map at(const struct pass *pass, int level, int first, int count) {
 
 /* The second map of a level, with that many channels. */
 static mirl_map other(const struct pass *pass, int level, int channels) {
-    const mirl_map *widest = &pass->network->other[level - 1];
-    mirl_map map = mirl_map_shape(channels, widest->width, widest->height, widest->band);
-    map.data = widest->data;
+    const mirl_map *like = &pass->network->level[level - 1];
+    mirl_map map = mirl_map_shape(channels, like->width, like->height, like->band);
+    map.data = pass->network->other[level - 1];
     return map;
 }
 
