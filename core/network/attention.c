@@ -110,7 +110,6 @@ static void look_at_unit(void *context, size_t unit, int thread) {
     mirl_arena arena = mirl_run_scratch(a->run, thread);
     struct strip_scratch s = strip_scratch(a, a->run, &arena);
     mirl_region region = mirl_walk_region(&a->walk, unit);
-    const size_t strip_rows = mirl_walk_strip_rows(&a->walk, &region);
 
     if (a->known)
         s.window.first_channel = 2 * a->block->channels; /* v's */
@@ -119,7 +118,7 @@ static void look_at_unit(void *context, size_t unit, int thread) {
     mirl_window_pass(&s.window, s.dots);
     for (size_t done = 0, rows; done < region.rows; done += rows) {
         size_t y = region.y + done;
-        rows = region.rows - done < strip_rows ? region.rows - done : strip_rows;
+        rows = mirl_walk_strip(&a->walk, &region, done);
         mirl_window_take_in_map(&s.window, (ptrdiff_t)y + 1, rows, a->x);
         const size_t steps = (size_t)(s.window.convolution->rows - s.window.first_channel);
         s.window.ahead[0] = mirl_window_ahead(&s.window, a->x, steps);
@@ -205,7 +204,7 @@ static void pack_maps(const struct attention *a) {
 }
 
 static bool make_maps(struct attention *a) {
-    const size_t units = ((size_t)a->block->channels + ROWS - 1) / ROWS;
+    const size_t units = mirl_divide_up((size_t)a->block->channels, ROWS);
 
     measure(a);
     if (!mirl_team_run(a->run->team, units, 0, make_rows, a))

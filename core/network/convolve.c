@@ -92,11 +92,10 @@ static void convolve_unit(void *context, size_t unit, int thread) {
     mirl_arena arena = mirl_run_scratch(conv->run, thread);
     const struct scratch s = scratch(conv->convolution, &conv->walk, &arena);
     mirl_region region = mirl_walk_region(&conv->walk, unit), strip = region;
-    const size_t strip_rows = mirl_walk_strip_rows(&conv->walk, &region);
 
     for (size_t done = 0; done < region.rows; done += strip.rows) {
         strip.y = region.y + done;
-        strip.rows = region.rows - done < strip_rows ? region.rows - done : strip_rows;
+        strip.rows = mirl_walk_strip(&conv->walk, &region, done);
         gather_shifted(conv, &strip, &s);
         multiply(conv, &strip, &s);
         switch (conv->rearrange) {

@@ -43,7 +43,7 @@ static struct scratch scratch(const struct feed_forward *f, const mirl_run *run,
     s.y_pitch = mirl_pitch(s.pitch + f->walk.band_columns);
     s.y = mirl_arena_take(arena, s.y_pitch * c);
     s.carried = mirl_arena_take(arena, s.carried_pitch * c);
-    s.sides_pitch = mirl_pitch(4 * f->walk.strip_rows);
+    s.sides_pitch = mirl_pitch(2 * mirl_walk_most_rows(&f->walk));
     s.sides = mirl_arena_take(arena, s.sides_pitch * c);
     s.mixed = mirl_arena_take(arena, block->heads > 1 ? s.pitch * c : 0);
     s.value = mirl_arena_take(arena, s.pitch);
@@ -127,14 +127,13 @@ static void feed_unit(void *context, size_t unit, int thread) {
     mirl_arena arena = mirl_run_scratch(f->run, thread);
     struct scratch s = scratch(f, f->run, &arena);
     mirl_region region = mirl_walk_region(&f->walk, unit);
-    const size_t strip_rows = mirl_walk_strip_rows(&f->walk, &region);
 
     mirl_window_begin(&s.window, &region);
     take_in(f, &s, (ptrdiff_t)region.y - 1, 2);
     mirl_window_pass(&s.window, s.value);
     for (size_t done = 0, rows; done < region.rows; done += rows) {
         size_t y = region.y + done;
-        rows = region.rows - done < strip_rows ? region.rows - done : strip_rows;
+        rows = mirl_walk_strip(&f->walk, &region, done);
         carry(&s, (size_t)f->block->channels);
         take_in(f, &s, (ptrdiff_t)y + 1, rows);
         for (int group = 0; group < out->parts; group++) {

@@ -74,8 +74,19 @@ static inline size_t mirl_walk_units(const mirl_walk *walk) {
 
 mirl_region mirl_walk_region(const mirl_walk *walk, size_t unit);
 
+/** The most rows that a strip has. */
+static inline size_t mirl_walk_most_rows(const mirl_walk *walk) {
+    return 2 * walk->strip_rows;
+}
+
 /** The rows of a unit's strips: where a last band is narrow up to twice as many, for as many pixels. */
 size_t mirl_walk_strip_rows(const mirl_walk *walk, const mirl_region *region);
+
+/** Those of the strip that begins `done` rows below the unit's first: what is left of it. */
+static inline size_t mirl_walk_strip(const mirl_walk *walk, const mirl_region *region, size_t done) {
+    const size_t rows = mirl_walk_strip_rows(walk, region), left = region->rows - done;
+    return left < rows ? left : rows;
+}
 
 /** The pixels of the largest strip. */
 static inline size_t mirl_walk_strip_pixels(const mirl_walk *walk) {

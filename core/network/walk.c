@@ -50,7 +50,7 @@ mirl_region mirl_walk_region(const mirl_walk *walk, size_t unit) {
 
 size_t mirl_walk_strip_rows(const mirl_walk *walk, const mirl_region *region) {
     const size_t fit = walk->strip_rows * (walk->band_columns + 2) / (region->columns + 2);
-    const size_t most = fit < 2 * walk->strip_rows ? fit : 2 * walk->strip_rows;
+    const size_t most = fit < mirl_walk_most_rows(walk) ? fit : mirl_walk_most_rows(walk);
     const size_t even = most - most % 2; /* as strip_rows may have to be */
     return even > walk->strip_rows ? even : walk->strip_rows;
 }
